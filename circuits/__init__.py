@@ -1,0 +1,1 @@
+"""What computes it (one model), and how two models differ (`circuits.compare`)."""

@@ -1,0 +1,1 @@
+"""Makes the models: debias, distil, remedy."""
