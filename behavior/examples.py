@@ -12,9 +12,9 @@ C -> L). In a pair the clean input is the label-wards one. The unit of resamplin
 never the pair: both pairs of a quad carry its id in `Pairs.units`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
 from behavior.errors import DataError
 
@@ -125,16 +125,17 @@ class Quad:
 
     def examples(self) -> tuple[Example, ...]:
         """The four inputs as labelled examples, in the order A, N, C, L."""
-        return tuple(
-            Example(
-                id=f"{self.id}.{cell}",
-                input=self.cell(cell),
-                label=self.truth(cell),
-                aligned=cell in ALIGNED_CELLS,
-                group=cell,
-                template=self.template,
-            )
-            for cell in CELLS
+        return tuple(self.example(cell) for cell in CELLS)
+
+    def example(self, cell: Cell) -> Example:
+        """The input in one cell as a labelled example."""
+        return Example(
+            id=f"{self.id}.{cell}",
+            input=self.cell(cell),
+            label=self.truth(cell),
+            aligned=cell in ALIGNED_CELLS,
+            group=cell,
+            template=self.template,
         )
 
 
@@ -218,6 +219,25 @@ def pairs_from_quads(quads: Sequence[Quad], contrast: Contrast) -> Pairs:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What became of the rows of a source.
+
+    Attributes:
+        kept: Examples, quads or pairs that were made.
+        dropped: Rows that are in none of them, by reason.
+    """
+
+    kept: int
+    dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.dropped.items())
+        total = f"{self.kept:,} kept, {sum(self.dropped.values()):,} dropped"
+        return f"{total} ({reasons})" if reasons else total
+
+
+@runtime_checkable
 class Task(Protocol):
     """A source of examples, quads and pairs."""
 
@@ -239,6 +259,20 @@ class Task(Protocol):
     @property
     def has_quads(self) -> bool:
         """Whether `quads` can answer; if not, `pairs` has what there is."""
+        ...
+
+    @property
+    def n_quads(self) -> int | None:
+        """How many quads there are; None if without end."""
+        ...
+
+    @property
+    def reports(self) -> Mapping[str, SourceReport]:
+        """What was kept of the source and what dropped, by what was read; may be empty."""
+        ...
+
+    def n_pairs(self, contrast: Contrast) -> int | None:
+        """How many pairs of one contrast there are; None if without end."""
         ...
 
     def examples(self, split: str, n: int | None = None, seed: int = 0) -> Iterator[Example]:

@@ -1,0 +1,86 @@
+"""Tasks by name, and from a file of one's own.
+
+    load_task("nli-overlap", rho=0.99)                      the embedded grammar, of any size
+    load_task("hans", path=...), "mnli", "snli", "nli"      labelled examples
+    load_task("pairs", path=...), "quads"                   aligned inputs, JSON lines or CSV
+    load_task("datasets", path=...)                         a Hugging Face folder or hub name
+
+`open_examples(path)` finds out by itself what a file holds.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal, overload
+
+from behavior.errors import DataError
+from behavior.examples import CELLS, Task
+from behavior.files import is_pair, is_quad, read_pairs, read_quads
+from behavior.grammar import GrammarTask
+from behavior.nli import is_hans, is_labelled, read_dataset, read_hans, read_nli
+from behavior.rows import read_rows
+
+_READERS: dict[str, Callable[..., Task]] = {
+    "nli-overlap": GrammarTask,
+    "hans": read_hans,
+    "mnli": partial(read_nli, name="mnli"),
+    "snli": partial(read_nli, name="snli"),
+    "nli": partial(read_nli, name="nli"),
+    "pairs": read_pairs,
+    "quads": read_quads,
+    "datasets": read_dataset,
+}
+
+
+@overload
+def load_task(name: Literal["nli-overlap"], *, rho: float = ...) -> GrammarTask: ...
+@overload
+def load_task(name: str, **options: object) -> Task: ...
+def load_task(name: str, **options: object) -> Task:
+    """The task of this name; the options are those of its reader (`path`, `rho`, `two_way`).
+
+    Raises:
+        DataError: If there is no such task, an option does not fit, or the source is unusable.
+    """
+    if name not in _READERS:
+        raise DataError(f"Unknown task {name!r}. Expected one of: {', '.join(_READERS)}.")
+    reader = _READERS[name]
+    allowed = [option for option in inspect.signature(reader).parameters if option != "name"]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise DataError(
+            f"Task {name!r} has no option {unknown[0]!r}. Expected: {', '.join(allowed)}."
+        )
+    if "path" not in allowed:
+        return reader(**options)
+    path = options.pop("path", None)
+    if not isinstance(path, str | Path):
+        raise DataError(f"Task {name!r} is read from a source. Say which: path=...")
+    return reader(str(path) if name == "datasets" else Path(path).expanduser(), **options)
+
+
+def open_examples(path: str | Path) -> Task:
+    """The task in a file of quads, pairs, HANS rows or labelled examples, or in a folder.
+
+    The first row decides; the whole file is then read as that kind.
+
+    Raises:
+        DataError: If the file is none of these, or a row of it is broken.
+    """
+    source = Path(path).expanduser()
+    if source.is_dir():
+        return read_dataset(str(source))
+    first = next(read_rows(source))
+    for matches, reader in (
+        (is_quad, read_quads),
+        (is_pair, read_pairs),
+        (is_hans, read_hans),
+        (is_labelled, read_nli),
+    ):
+        if matches(first):
+            return reader(source)
+    raise first.error(
+        f"has {first.columns()}. Expected a pair (clean, corrupted, label, foil), a quad "
+        f"({', '.join(CELLS)}, label, foil), a HANS row, or premise, hypothesis and label."
+    )
