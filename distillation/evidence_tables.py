@@ -1,0 +1,291 @@
+"""Tables over seeds: each run, intervals of each recipe, paired differences between recipes."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from behavior.errors import ResultError
+from behavior.estimates import Estimate
+from behavior.intervals import t_interval, t_prediction_interval
+
+MEASURES: dict[str, str] = {
+    "id_accuracy": "in-domain",
+    "accuracy_A": "acc A",
+    "accuracy_N": "N",
+    "accuracy_C": "C",
+    "accuracy_L": "L",
+    "spurious_gap": "gap",
+    "accuracy_gap_AC": "gap A-C",
+    "spurious_share": "share",
+    "auc": "AUC(A,C)",
+    "auc_NL": "AUC(N,L)",
+    "auc4": "AUC4",
+    "confidence_when_wrong": "conf. wrong",
+    "core_effect": "core",
+    "shortcut_effect": "shortcut",
+    "interaction": "interaction",
+    "retention": "retention",
+}
+"""Measures of a run and how the tables head them; effects and share in probability."""
+
+ROLES = ("teacher", "teacher-plain", "student", "student-plain", "student-debiased")
+REFERENCES = ("teacher", "student")
+"""Recipes that all others are compared with, seed by seed."""
+
+DIFFERENCES = ("accuracy_N", "accuracy_C", "spurious_gap", "spurious_share", "auc4")
+_MEANS = (
+    "id_accuracy",
+    "accuracy_N",
+    "accuracy_C",
+    "spurious_gap",
+    "spurious_share",
+    "auc",
+    "auc_NL",
+    "auc4",
+    "retention",
+)
+TOLERANCE = 0.01
+"""Measures near 0 or 1 hardly vary over seeds; a run this near to the mean is inside as well."""
+
+_INTERVALS = ("recipe", "measure", "n", "mean", "low", "high", "prediction_low", "prediction_high")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished training and what it does on the test data.
+
+    Attributes:
+        recipe: Name of its recipe.
+        seed: What it was trained with.
+        digest: Of its weights.
+        seconds: Of training.
+        values: Value of each of `MEASURES`; None where it is not defined.
+    """
+
+    recipe: str
+    seed: int
+    digest: str
+    seconds: float
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measure of a recipe over its seeds.
+
+    Attributes:
+        recipe: Name of the recipe.
+        measure: Name of the measure.
+        mean: Mean over seeds with its t interval.
+        further: The same mean with the prediction interval for one further seed.
+    """
+
+    recipe: str
+    measure: str
+    mean: Estimate
+    further: Estimate
+
+    def holds(self, value: float) -> bool:
+        """Whether a further seed's value is where it is expected, or within the tolerance."""
+        mean, low, high = self.further.value, self.further.low, self.further.high
+        if mean is None or low is None or high is None:
+            return False
+        return low <= value <= high or abs(value - mean) <= TOLERANCE
+
+
+def with_retention(runs: Sequence[Run]) -> list[Run]:
+    """Add to each run which share of its teacher's debiasing it kept, where both are there.
+
+    (share of teacher-plain - share of the run) / (share of teacher-plain - share of teacher), all
+    of one seed; None if that teacher was not less biased than the plain one.
+    """
+    shares = {(run.recipe, run.seed): run.values["spurious_share"] for run in runs}
+    return [
+        Run(
+            run.recipe,
+            run.seed,
+            run.digest,
+            run.seconds,
+            {
+                **run.values,
+                "retention": _retention(
+                    shares.get(("teacher-plain", run.seed)),
+                    shares.get(("teacher", run.seed)),
+                    run.values["spurious_share"],
+                ),
+            },
+        )
+        for run in runs
+    ]
+
+
+def intervals(runs: Sequence[Run]) -> list[Interval]:
+    """Every measure of every recipe over its seeds."""
+    found: list[Interval] = []
+    for recipe in in_reading_order(runs):
+        for measure in MEASURES:
+            given = [run.values[measure] for run in runs if run.recipe == recipe]
+            values = [value for value in given if value is not None]
+            mean, further = t_interval(values), t_prediction_interval(values)
+            found.append(Interval(recipe, measure, mean, further))
+    return found
+
+
+def paired_difference(runs: Sequence[Run], recipe: str, reference: str, measure: str) -> Estimate:
+    """Recipe minus reference over the seeds that both have, with the t interval of the mean."""
+    by_seed: dict[str, dict[int, float | None]] = {
+        name: {run.seed: run.values[measure] for run in runs if run.recipe == name}
+        for name in (recipe, reference)
+    }
+    shared = sorted(by_seed[recipe].keys() & by_seed[reference].keys())
+    pairs = [(by_seed[recipe][seed], by_seed[reference][seed]) for seed in shared]
+    return t_interval([a - b for a, b in pairs if a is not None and b is not None])
+
+
+def median_seed(runs: Sequence[Run]) -> int | None:
+    """The seed of the median erosion of the spurious share, student minus teacher.
+
+    Only seeds that have all five roles count; None if there are none. Of an even number the less
+    eroded middle one.
+    """
+    shares = {(run.recipe, run.seed): run.values["spurious_share"] for run in runs}
+    erosion: dict[int, float] = {}
+    for seed in sorted({run.seed for run in runs}):
+        student, teacher = shares.get(("student", seed)), shares.get(("teacher", seed))
+        whole = all((role, seed) in shares for role in ROLES)
+        if whole and student is not None and teacher is not None:
+            erosion[seed] = student - teacher
+    ranked = sorted(erosion, key=lambda seed: erosion[seed])
+    return ranked[(len(ranked) - 1) // 2] if ranked else None
+
+
+def in_reading_order(runs: Iterable[Run]) -> list[str]:
+    """Names of the recipes, the five roles first."""
+    names = {run.recipe for run in runs}
+    return [role for role in ROLES if role in names] + sorted(names - set(ROLES))
+
+
+def write_runs(path: Path, runs: Sequence[Run]) -> None:
+    """One row for each run."""
+    head = ("recipe", "seed", *MEASURES, "seconds", "digest")
+    rows = [
+        (run.recipe, run.seed, *map(run.values.get, MEASURES), run.seconds, run.digest)
+        for run in runs
+    ]
+    _write_csv(path, head, rows)
+
+
+def write_intervals(path: Path, found: Sequence[Interval]) -> None:
+    """One row for each recipe and measure, to be read by `read_intervals`."""
+    rows = [
+        (
+            x.recipe,
+            x.measure,
+            x.mean.n,
+            x.mean.value,
+            x.mean.low,
+            x.mean.high,
+            x.further.low,
+            x.further.high,
+        )
+        for x in found
+    ]
+    _write_csv(path, _INTERVALS, rows)
+
+
+def read_intervals(path: Path) -> list[Interval]:
+    """What `write_intervals` wrote.
+
+    Raises:
+        ResultError: If the file cannot be read or is another one.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise ResultError(
+            f"{path} cannot be read ({error.strerror}). Give intervals.csv."
+        ) from None
+    if not rows or set(rows[0]) != set(_INTERVALS):
+        raise ResultError(f"{path} holds no intervals. Expected columns {', '.join(_INTERVALS)}.")
+    return [
+        Interval(
+            row["recipe"],
+            row["measure"],
+            _estimate(row, "low", "high"),
+            _estimate(row, "prediction_low", "prediction_high"),
+        )
+        for row in rows
+    ]
+
+
+def render_markdown(runs: Sequence[Run], found: Sequence[Interval]) -> str:
+    """Every run, means with t intervals, and paired differences, as Markdown tables."""
+    lines = ["## Every seed", "", *_header("recipe", "seed", *MEASURES.values())]
+    for recipe in in_reading_order(runs):
+        for run in sorted((x for x in runs if x.recipe == recipe), key=lambda x: x.seed):
+            lines.append(_row(recipe, str(run.seed), *(_number(run.values[m]) for m in MEASURES)))
+    lines += ["", "## Mean over seeds, 95 % t interval", ""]
+    lines += _header("recipe", "seeds", *(MEASURES[m] for m in _MEANS))
+    for recipe in in_reading_order(runs):
+        means = {x.measure: x.mean for x in found if x.recipe == recipe}
+        n_seeds = sum(run.recipe == recipe for run in runs)
+        lines.append(_row(recipe, str(n_seeds), *(_interval(means[m]) for m in _MEANS)))
+    for reference in REFERENCES:
+        lines += _difference_lines(runs, reference)
+    return "\n".join(lines) + "\n"
+
+
+def _difference_lines(runs: Sequence[Run], reference: str) -> list[str]:
+    lines = ["", f"## Minus `{reference}` of the same seed, 95 % t interval", ""]
+    lines += _header("recipe", "seeds", *(MEASURES[m] for m in DIFFERENCES))
+    for recipe in in_reading_order(runs):
+        found = [paired_difference(runs, recipe, reference, m) for m in DIFFERENCES]
+        if recipe != reference and found[0].n:
+            lines.append(_row(recipe, str(found[0].n), *map(_interval, found)))
+    return lines
+
+
+def _retention(plain: float | None, teacher: float | None, run: float | None) -> float | None:
+    if plain is None or teacher is None or run is None or plain <= teacher:
+        return None
+    return (plain - run) / (plain - teacher)
+
+
+def _estimate(row: Mapping[str, str], low: str, high: str) -> Estimate:
+    if not row["mean"]:
+        return Estimate.null("not defined", int(row["n"]))
+    if not row[low]:
+        return Estimate(float(row["mean"]), None, None, int(row["n"]), "one seed gives no interval")
+    return Estimate(float(row["mean"]), float(row[low]), float(row[high]), int(row["n"]))
+
+
+def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: object) -> object:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _header(*names: str) -> list[str]:
+    return [_row(*names), _row(*("---" for _ in names))]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float | None) -> str:
+    # Adding zero turns -0.000 into 0.000.
+    return "-" if value is None else f"{round(value, 3) + 0.0:.3f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return _number(estimate.value)
+    return f"{_number(estimate.value)} [{_number(estimate.low)}, {_number(estimate.high)}]"

@@ -1,0 +1,150 @@
+"""Folders of runs: never half-finished, resumed by the same command.
+
+A training works in `OUT.partial` and its finished folder is moved to `OUT` in one step, so
+whatever stands at `OUT` is whole. `OUT.partial` remembers the request it was made for and is
+never continued for another one.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from behavior.errors import RecipeError, ResultError
+from distillation.recipe import Recipe
+
+RECORD = "training.json"
+WEIGHTS = "model.safetensors"
+FINISHED = "finished"
+CHECKPOINTS = "checkpoints"
+_REQUEST = "request.json"
+
+
+def run_folder(runs: Path, recipe: str, seed: int) -> Path:
+    """Where a run lies among others: `RUNS/<recipe>/seed-<K>`."""
+    return runs / recipe / f"seed-{seed}"
+
+
+def find_parents(
+    recipe: Recipe, seed: int, out: Path, given: Mapping[str, Path]
+) -> dict[str, Path]:
+    """Folders of the models a recipe needs, by recipe name: as given, or among the runs of `out`.
+
+    Raises:
+        RecipeError: If one is not there, with the command that makes it.
+    """
+    parents: dict[str, Path] = {}
+    for name in recipe.parents:
+        beside = run_folder(out.parent.parent, name, seed)
+        folder = given.get(name, beside)
+        if not (folder / WEIGHTS).is_file():
+            raise RecipeError(
+                f"Recipe {recipe.name!r} needs a trained {name!r}, but {folder} holds no "
+                f"{WEIGHTS}. Run `python -m distillation.train recipes/{name}.yaml --seed {seed} "
+                f"--out {beside}` first, or give its folder with --teacher (or --start)."
+            )
+        parents[name] = folder
+    return parents
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights file of a model folder."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+
+
+def read_record(folder: Path) -> dict[str, object]:
+    """What `training.json` of a finished folder says.
+
+    Raises:
+        ResultError: If the folder is no finished training.
+    """
+    record = _read(folder / RECORD)
+    if record is None:
+        raise ResultError(f"{folder} holds no readable {RECORD}, so it is no finished training.")
+    return record
+
+
+def is_finished(out: Path, request: Mapping[str, object]) -> bool:
+    """Whether this very training already stands at a folder.
+
+    Raises:
+        ResultError: If something else stands there.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    record = _read(out / RECORD)
+    if record is None:
+        raise ResultError(f"{out} exists and is no finished training. Choose another --out.")
+    changed = _changed(request, record)
+    if changed:
+        raise ResultError(
+            f"{out} holds a training with another {changed[0]}. Choose another --out, or remove it."
+        )
+    return True
+
+
+def open_partial(out: Path, request: Mapping[str, object]) -> Path:
+    """The working folder for a request, new or as an interrupted run left it.
+
+    Raises:
+        ResultError: If it was left by another request, or cannot be written.
+    """
+    partial = out.with_name(f"{out.name}.partial")
+    left = _read(partial / _REQUEST)
+    changed = [] if left is None else _changed(request, left)
+    if changed:
+        raise ResultError(
+            f"{partial} was left by an unfinished training with another {changed[0]}. "
+            "Remove it, or choose another --out."
+        )
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        if left is None:
+            write_json(partial / _REQUEST, request)
+    except OSError as error:
+        raise ResultError(
+            f"Cannot write {partial}: {error.strerror}. Choose another --out."
+        ) from error
+    return partial
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The latest checkpoint that was written to its end; its state file comes last."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    whole = [path for path in found if _read(path / "trainer_state.json") is not None]
+    return str(whole[-1]) if whole else None
+
+
+def finish(partial: Path, out: Path) -> None:
+    """Move the finished folder to its place in one step and remove the working folder."""
+    (partial / FINISHED).rename(out)
+    shutil.rmtree(partial)
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write JSON beside its place and move it there, so that a reader never sees half of it."""
+    staged = path.with_name(f"{path.name}.new")
+    staged.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    staged.rename(path)
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _changed(request: Mapping[str, object], stored: Mapping[str, object]) -> list[str]:
+    asked = cast(dict[str, object], json.loads(json.dumps(request)))
+    pairs = {key: (value, stored.get(key)) for key, value in asked.items()}
+    return [key for key, (one, other) in pairs.items() if _undescribed(one) != _undescribed(other)]
+
+
+def _undescribed(value: object) -> object:
+    """A recipe without its description, which changes nothing that is trained."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if key != "description"}

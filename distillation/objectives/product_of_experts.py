@@ -1,0 +1,32 @@
+"""Debiasing by a product of experts with a frozen bias model (https://arxiv.org/abs/1909.03683).
+
+The model is trained together with the bias model and used alone: what the bias model already
+explains leaves no gradient, so the model learns the rest. From scratch that starves it of
+gradients (in the bundled setting it then never learns the core feature), so a recipe must start
+from a model that was trained plainly.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from distillation.losses import product_of_experts_loss
+from distillation.objectives.objective import Need, Signals
+
+
+@dataclass(frozen=True, slots=True)
+class ProductOfExperts:
+    """Cross-entropy of the normalised product of the model's and the bias model's probabilities."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"bias_model", "start"})
+
+    def sampling_weights(self, signals: Signals) -> None:
+        """All items are visited equally often."""
+        return
+
+    def loss(self, logits: Float[Tensor, "batch n_classes"], signals: Signals) -> Float[Tensor, ""]:
+        """Mean cross-entropy of the product, in nats."""
+        assert signals.bias is not None, "declared in needs"
+        return product_of_experts_loss(logits, signals.bias, signals.labels)

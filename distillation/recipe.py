@@ -1,0 +1,201 @@
+"""A recipe: everything that decides a training, but its seed.
+
+Recipes are YAML files. One may build on another (`extends: student`) and say only what differs,
+so that a control shows the one factor it changes. Reading is strict: unknown or repeated keys,
+wrong types and missing needs are errors of one line that name the file and the key.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+from behavior.errors import RecipeError
+from distillation.objectives import Need, Objective, objective_name
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecipe:
+    """What is trained on.
+
+    Attributes:
+        task: As `behavior.load_task` names it.
+        options: Passed to `load_task`, such as `rho` or `path`.
+        n: Training items drawn from the split; None takes all of a finite source.
+        counterfactuals: Share of the items whose counterfactual twin is added: the core feature
+            is changed, the shortcut stays, so the twin of an aligned item is a conflicting one.
+    """
+
+    task: str
+    n: int | None = None
+    options: dict[str, object] = field(default_factory=dict[str, object])
+    counterfactuals: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.n is None or self.n >= 1, "n", "at least 1", self.n)
+        _require(
+            0 <= self.counterfactuals <= 1, "counterfactuals", "from 0 to 1", self.counterfactuals
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecipe:
+    """A BERT sequence classifier, initialised from scratch.
+
+    Attributes:
+        classes: Names of the classes in the order of the logits.
+        n_layers: Number of layers.
+        d_model: Width of the residual stream; the MLPs are four times as wide.
+        n_heads: Heads of each layer.
+        max_length: Longest input, in tokens.
+        initializer_range: Standard deviation of the initial weights.
+        output_scale: Factor on the initial output projections of attention and MLP. Large
+            weights let plain positions be learned, small writers keep the stream calm.
+        dropout: Probability, everywhere.
+        family: Architecture.
+    """
+
+    classes: tuple[str, ...]
+    n_layers: int
+    d_model: int
+    n_heads: int
+    max_length: int = 32
+    initializer_range: float = 0.2
+    output_scale: float = 0.25
+    dropout: float = 0.0
+    family: Literal["bert"] = "bert"
+
+    def __post_init__(self) -> None:
+        for name in ("n_layers", "d_model", "n_heads"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _require(
+            self.d_model % self.n_heads == 0,
+            "d_model",
+            f"a multiple of n_heads = {self.n_heads}",
+            self.d_model,
+        )
+        _require(self.max_length >= 4, "max_length", "at least 4", self.max_length)
+        _require(self.initializer_range > 0, "initializer_range", "above 0", self.initializer_range)
+        _require(self.output_scale > 0, "output_scale", "above 0", self.output_scale)
+        _require(0 <= self.dropout < 1, "dropout", "from 0 to below 1", self.dropout)
+        _require(
+            len(set(self.classes)) >= 2, "classes", "at least two different names", self.classes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationRecipe:
+    """AdamW with a linear warm-up and a cosine to a floor.
+
+    Attributes:
+        steps: Number of updates.
+        batch_size: Items of an update.
+        learning_rate: At the end of the warm-up.
+        betas: Decay of AdamW's two averages.
+        weight_decay: On all weights but biases and LayerNorms.
+        max_grad_norm: Gradients are scaled down to this norm.
+        warmup: Share of the steps.
+        floor: Learning rate at the end, as a share of `learning_rate`.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 0.002
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    warmup: float = 0.06
+    floor: float = 0.02
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "steps", "at least 1", self.steps)
+        _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        _require(all(0 <= b < 1 for b in self.betas), "betas", "from 0 to below 1", self.betas)
+        _require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        _require(self.max_grad_norm > 0, "max_grad_norm", "above 0", self.max_grad_norm)
+        _require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
+        _require(0 <= self.floor <= 1, "floor", "from 0 to 1", self.floor)
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecipe:
+    """Where the initial weights come from, instead of from scratch.
+
+    Attributes:
+        recipe: Recipe of the model whose weights are copied.
+        layers: Its layers that become ours, in order; None copies the whole model.
+    """
+
+    recipe: str
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.layers is not None:
+            _require(all(i >= 0 for i in self.layers), "layers", "at least 0", self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a training, but its seed.
+
+    Attributes:
+        name: The file's name without its ending.
+        description: One line for lists and model cards.
+        data: What is trained on.
+        model: The network.
+        objective: What is minimised, with its own settings.
+        optimization: How it is minimised.
+        teacher: Recipe of the model that is distilled, for objectives that need one.
+        bias_model: Name of the bias model, for objectives that need one.
+        start: A model to start from; None starts from scratch.
+    """
+
+    name: str
+    description: str
+    data: DataRecipe
+    model: ModelRecipe
+    objective: Objective
+    optimization: OptimizationRecipe
+    teacher: str | None = None
+    bias_model: str | None = None
+    start: StartRecipe | None = None
+
+    def __post_init__(self) -> None:
+        given: dict[Need, object] = {
+            "teacher": self.teacher,
+            "bias_model": self.bias_model,
+            "start": self.start,
+        }
+        label = objective_name(self.objective)
+        for need in sorted(self.objective.needs):
+            if given[need] is None:
+                raise RecipeError(f"{need} is missing: objective {label!r} needs it.")
+        for spare in ("teacher", "bias_model"):
+            if given[spare] is not None and spare not in self.objective.needs:
+                raise RecipeError(f"{spare} is given, but objective {label!r} has no use for it.")
+        layers = None if self.start is None else self.start.layers
+        if layers is not None and len(layers) != self.model.n_layers:
+            raise RecipeError(
+                f"start.layers names {len(layers)} layers, but model.n_layers is "
+                f"{self.model.n_layers}."
+            )
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Recipes whose models this one needs, each once."""
+        start = None if self.start is None else self.start.recipe
+        return tuple(dict.fromkeys(name for name in (self.teacher, start) if name is not None))
+
+    def with_steps(self, steps: int) -> "Recipe":
+        """The same recipe for another number of updates; the schedule is fitted to it."""
+        return replace(self, optimization=replace(self.optimization, steps=steps))
+
+    def to_json(self) -> dict[str, object]:
+        """The whole recipe, with every default written out."""
+        settings = asdict(self)
+        settings["objective"] = {"name": objective_name(self.objective), **settings["objective"]}
+        return settings
+
+
+def _require(fine: bool, key: str, expected: str, value: object) -> None:
+    if not fine:
+        raise RecipeError(f"{key} must be {expected}, got {value!r}.")

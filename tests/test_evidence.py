@@ -1,0 +1,162 @@
+"""Evidence over seeds: tables worked out by hand, and a round from folders to files."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from behavior.errors import ResultError
+from behavior.tasks import load_task
+from distillation.evidence import (
+    HeldOutData,
+    finished_folders,
+    gather,
+    main,
+    measure_run,
+    outside,
+)
+from distillation.evidence_tables import (
+    MEASURES,
+    ROLES,
+    Run,
+    intervals,
+    median_seed,
+    paired_difference,
+    read_intervals,
+    render_markdown,
+    with_retention,
+    write_intervals,
+)
+from distillation.grid import train_grid
+from distillation.recipe_files import load_recipe
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+TINY = [
+    "data.n=200",
+    "model.d_model=16",
+    "model.n_heads=2",
+    "optimization.steps=2",
+    "optimization.batch_size=8",
+]
+
+
+def run(recipe: str, seed: int, share: float | None, **values: float) -> Run:
+    filled = dict.fromkeys(MEASURES, 0.5) | {"spurious_share": share} | values
+    return Run(recipe, seed, f"digest-{recipe}-{seed}", 1.0, filled)
+
+
+def whole_seed(seed: int, student: float, teacher: float = 0.0) -> list[Run]:
+    shares = {"student": student, "teacher": teacher, "teacher-plain": 0.8}
+    return [run(role, seed, shares.get(role, 0.5)) for role in ROLES]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    recipe = load_recipe(RECIPES / "student-plain.yaml", TINY)
+    train_grid([recipe], [0, 1], folder)
+    return folder
+
+
+def test_intervals_over_three_seeds_are_students() -> None:
+    runs = [run("student", seed, share) for seed, share in enumerate((0.2, 0.4, 0.6))]
+    share = next(x for x in intervals(runs) if x.measure == "spurious_share")
+    half = 4.3026527 * 0.2 / 3**0.5
+    assert share.mean.value == pytest.approx(0.4) and share.mean.n == 3
+    assert share.mean.low == pytest.approx(0.4 - half)
+    assert share.further.high == pytest.approx(0.4 + half * 2)
+
+
+def test_differences_are_taken_within_seeds() -> None:
+    runs = [run("student", 1, 0.9), run("student", 2, 0.7), run("student", 3, 0.1)]
+    runs += [run("teacher", 1, 0.3), run("teacher", 2, 0.1)]
+    difference = paired_difference(runs, "student", "teacher", "spurious_share")
+    assert difference.n == 2 and difference.value == pytest.approx(0.6)
+    assert difference.low == pytest.approx(0.6) and difference.high == pytest.approx(0.6)
+
+
+def test_retention_is_one_for_the_teacher_and_zero_for_the_plain_teacher() -> None:
+    kept = {r.recipe: r.values["retention"] for r in with_retention(whole_seed(0, student=0.2))}
+    assert kept["teacher"] == 1.0 and kept["teacher-plain"] == 0.0
+    assert kept["student"] == pytest.approx(0.75)
+    undone = with_retention(whole_seed(0, student=0.2, teacher=0.9))
+    assert all(r.values["retention"] is None for r in undone)
+    assert with_retention([run("student", 0, 0.2)])[0].values["retention"] is None
+
+
+def test_the_bundled_seed_is_that_of_the_median_erosion() -> None:
+    shares = {4: 0.9, 5: 0.1, 6: 0.5}
+    runs = [r for seed, share in shares.items() for r in whole_seed(seed, student=share)]
+    assert median_seed(runs) == 6
+    assert median_seed([*runs, *whole_seed(7, student=0.6)]) == 6
+    assert median_seed([*runs, run("student", 8, 0.55)]) == 6
+    assert median_seed([run("student", 8, 0.55)]) is None
+
+
+def test_a_further_run_is_inside_or_outside_what_was_published() -> None:
+    published = intervals([run("student", seed, 0.5 + seed / 100) for seed in (0, 1, 2)])
+    assert outside(run("student", 9, 0.53), published) == []
+    assert outside(run("student", 9, 0.9), published) == ["spurious_share"]
+    assert outside(run("student", 9, 0.51, auc=0.505), published) == []
+    with pytest.raises(ResultError, match="Nothing was published for recipe 'teacher'"):
+        outside(run("teacher", 9, 0.5), published)
+
+
+def test_intervals_are_read_as_they_were_written(tmp_path: Path) -> None:
+    found = intervals([run("student", 0, 0.25), run("student", 1, None), run("teacher", 1, None)])
+    write_intervals(tmp_path / "intervals.csv", found)
+    again = read_intervals(tmp_path / "intervals.csv")
+    assert [(x.recipe, x.measure, x.mean.value) for x in again] == [
+        (x.recipe, x.measure, x.mean.value) for x in found
+    ]
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ResultError, match="holds no intervals"):
+        read_intervals(tmp_path / "other.csv")
+    with pytest.raises(ResultError, match="cannot be read"):
+        read_intervals(tmp_path / "none.csv")
+
+
+def test_the_tables_show_every_run_and_no_minus_zero() -> None:
+    runs = [r for seed in (1, 2) for r in whole_seed(seed, student=0.4, teacher=-1e-9)]
+    text = render_markdown(runs, intervals(runs))
+    rows = [line for line in text.splitlines() if line.startswith(("| student | ", "| teacher | "))]
+    assert sum(line.startswith(("| student | 1 |", "| student | 2 |")) for line in rows) >= 2
+    assert "-0.000" not in text and "nan" not in text
+
+
+def test_the_same_folder_measured_twice_gives_the_same_numbers(runs: Path) -> None:
+    data = HeldOutData.draw(load_task("nli-overlap"), n_quads=20)
+    one, other = (measure_run(runs / "student-plain" / "seed-0", data) for _ in range(2))
+    assert one == other and one.recipe == "student-plain" and one.seed == 0
+    assert 0 <= (one.values["accuracy_A"] or 0) <= 1
+
+
+def test_unfinished_and_foreign_folders_are_left_out(runs: Path, tmp_path: Path) -> None:
+    assert [folder.name for folder in finished_folders(runs)] == ["seed-0", "seed-1"]
+    (tmp_path / "student" / "seed-0.partial").mkdir(parents=True)
+    (tmp_path / "student" / "seed-0.partial" / "training.json").write_text("{}")
+    with pytest.raises(ResultError, match="holds no finished training"):
+        finished_folders(tmp_path)
+    with pytest.raises(ResultError, match="holds no readable"):
+        measure_run(tmp_path, HeldOutData.draw(load_task("nli-overlap"), n_quads=20))
+
+
+def test_gathering_reports_each_run(runs: Path) -> None:
+    lines: list[str] = []
+    data = HeldOutData.draw(load_task("nli-overlap"), n_quads=20)
+    gathered = gather(finished_folders(runs), data, lines.append)
+    assert [r.seed for r in gathered] == [0, 1] and len(lines) == 2
+
+
+def test_the_command_line_writes_tables_and_checks_a_model_against_them(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "evidence"), "--quads", "20"]
+    assert main(["--runs", str(runs), *out]) == 0
+    with (tmp_path / "evidence" / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["0", "1"]
+    assert main(["--check", str(runs / "student-plain" / "seed-1"), *out]) == 0
+    assert "outside the published intervals: nothing" in capsys.readouterr().out
+    assert main(["--runs", str(tmp_path), *out]) == 2
+    assert main(["--check", str(tmp_path), *out]) == 2

@@ -1,0 +1,373 @@
+"""Training: resuming changes nothing, folders are whole, seeds decide what they should."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from behavior.errors import DataError, RecipeError, ResultError
+from behavior.examples import TextInput
+from behavior.tasks import load_task
+from distillation.bias_models import fit_bias_model, overlap_features
+from distillation.data import draw_order, encode
+from distillation.folders import last_checkpoint
+from distillation.grid import train_grid
+from distillation.models import build_classifier, word_tokenizer
+from distillation.objectives import Signals
+from distillation.objectives.resampling import Resampling
+from distillation.prepare import prepare
+from distillation.recipe import DataRecipe, Recipe, StartRecipe
+from distillation.recipe_files import list_recipes, load_recipe
+from distillation.remedies import copy_weights, counterfactual_twins
+from distillation.train import main, train
+from distillation.trainer import ObjectiveTrainer
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+TINY = [
+    "data.n=200",
+    "model.d_model=16",
+    "model.n_heads=2",
+    "optimization.steps=12",
+    "optimization.batch_size=8",
+]
+
+
+def tiny(name: str) -> Recipe:
+    return load_recipe(RECIPES / f"{name}.yaml", TINY)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny teacher, and the student distilled from it without interruption."""
+    folder = tmp_path_factory.mktemp("runs")
+    train_grid([tiny("teacher"), tiny("student")], [0], folder)
+    return folder
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Make the next trainings stop before this step, as Ctrl-C would; None lets them run."""
+    original = ObjectiveTrainer.training_step
+
+    def stop_at(step: int | None) -> None:
+        def training_step(self: ObjectiveTrainer, *args: object, **kwargs: object) -> object:
+            if self.state.global_step == step:
+                raise KeyboardInterrupt
+            return original(self, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+
+        monkeypatch.setattr(ObjectiveTrainer, "training_step", training_step)
+
+    return stop_at
+
+
+def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(
+    runs: Path, tmp_path: Path, interrupt: Callable[[int | None], None]
+) -> None:
+    parents = {"teacher": runs / "teacher" / "seed-0"}
+    out = tmp_path / "student"
+    interrupt(8)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny("student"), 0, out, parents=parents, save_steps=6)
+    assert not out.exists()
+    assert last_checkpoint(
+        tmp_path / "student.partial" / "checkpoints",
+    )
+    interrupt(None)
+    train(tiny("student"), 0, out, parents=parents, save_steps=6)
+    assert same(weights(out), weights(runs / "student" / "seed-0"))
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_a_checkpoint_cut_short_by_a_kill_is_not_resumed_from(tmp_path: Path) -> None:
+    for step, state in ((6, '{"global_step": 6}'), (12, '{"global_st')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-18").mkdir()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
+
+
+def test_what_an_interrupted_training_left_serves_no_other_one(
+    tmp_path: Path, interrupt: Callable[[int | None], None]
+) -> None:
+    out = tmp_path / "teacher"
+    interrupt(2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny("teacher"), 0, out)
+    with pytest.raises(ResultError, match=r"left by an unfinished training with another seed"):
+        train(tiny("teacher"), 1, out)
+
+
+def test_the_finished_folder_is_a_plain_hugging_face_folder(runs: Path) -> None:
+    folder = runs / "student" / "seed-0"
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "README.md",
+        "training.json",
+    }
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    encoded = tokenizer("the doctor helped the kid", "the kid slept", return_tensors="pt")
+    assert encoded["token_type_ids"].tolist() == [[0] * 7 + [1] * 4]
+    assert (encoded["input_ids"] == tokenizer.unk_token_id).sum() == 1
+    assert model(**encoded).logits.shape == (1, 2)
+    assert model.config.id2label == {0: "non-entailment", 1: "entailment"}
+
+
+def test_the_record_says_how_the_model_came_to_be(runs: Path) -> None:
+    record = json.loads((runs / "student" / "seed-0" / "training.json").read_text())
+    teacher = json.loads((runs / "teacher" / "seed-0" / "training.json").read_text())
+    assert record["seed"] == 0 and record["recipe"]["optimization"]["steps"] == 12
+    assert record["parents"] == {"teacher": teacher["digest"]}
+    assert set(record["validation_accuracy"]) == {"A", "N", "C", "L"}
+    assert sum(record["data"]["cells"].values()) == record["data"]["n"] == 200
+    assert record["seconds"] > 0 and record["versions"]["torch"]
+
+
+def test_a_finished_training_is_left_alone_and_another_one_does_not_replace_it(runs: Path) -> None:
+    folder = runs / "teacher" / "seed-0"
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert train(replace(tiny("teacher"), description="Reworded."), 0, folder) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(ResultError, match="holds a training with another seed"):
+        train(tiny("teacher"), 1, folder)
+
+
+def test_a_folder_that_is_no_training_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear reader")
+    with pytest.raises(ResultError, match="exists and is no finished training"):
+        train(tiny("teacher"), 0, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_students_of_one_seed_share_items_weights_and_order(runs: Path) -> None:
+    parents = {"teacher": runs / "teacher" / "seed-0"}
+    names = ("student", "student-plain", "student-debiased")
+    student, plain, debiased = (prepare(tiny(name), 0, parents) for name in names)
+    assert same(student.model.state_dict(), plain.model.state_dict())
+    assert same(student.model.state_dict(), debiased.model.state_dict())
+    assert torch.equal(student.order, plain.order)
+    assert student.examples == plain.examples == debiased.examples
+    other = prepare(tiny("student-plain"), 1, {})
+    assert not same(plain.model.state_dict(), other.model.state_dict())
+    assert not torch.equal(plain.order, other.order) and plain.examples != other.examples
+
+
+def test_building_a_model_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    build_classifier(tiny("student").model, word_tokenizer(["the"], 32), seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_teacher_logits_are_read_by_class_name(runs: Path, tmp_path: Path) -> None:
+    teacher = runs / "teacher" / "seed-0"
+    turned = tmp_path / "turned"
+    shutil.copytree(teacher, turned)
+    config = json.loads((turned / "config.json").read_text())
+    config["id2label"] = {"0": "entailment", "1": "non-entailment"}
+    config["label2id"] = {"entailment": 0, "non-entailment": 1}
+    (turned / "config.json").write_text(json.dumps(config))
+    one, other = (prepare(tiny("student"), 0, {"teacher": path}) for path in (teacher, turned))
+    assert one.signals.teacher is not None and other.signals.teacher is not None
+    assert torch.equal(one.signals.teacher, other.signals.teacher.flip(-1))
+
+
+def test_resampling_visits_conflicting_items_as_often_as_aligned_ones() -> None:
+    prepared = prepare(load_recipe(RECIPES / "student-debiased.yaml", ["data.n=3000"]), 0, {})
+    cells = [prepared.examples[i].group for i in prepared.order.tolist()]
+    shares = {cell: cells.count(cell) / len(cells) for cell in "ANCL"}
+    assert all(share == pytest.approx(0.25, abs=0.04) for share in shares.values()), shares
+
+
+def test_weights_of_items_are_one_over_the_probability_of_their_label() -> None:
+    bias = torch.tensor([[0.9, 0.1], [0.9, 0.1]]).log()
+    drawn = Resampling().sampling_weights(Signals(torch.tensor([0, 1]), bias=bias))
+    torch.testing.assert_close(drawn, torch.tensor([1 / 0.9, 10.0]))
+
+
+def test_an_unweighted_order_visits_each_item_once_a_pass() -> None:
+    order = draw_order(5, 12, torch.Generator().manual_seed(0))
+    assert sorted(order[:5].tolist()) == sorted(order[5:10].tolist()) == list(range(5))
+
+
+def test_twins_have_the_other_core_and_the_same_shortcut() -> None:
+    task = load_task("nli-overlap", rho=0.9)
+    drawn = list(task.examples("train", 100, seed=4))
+    twins = counterfactual_twins(task, drawn, share=0.3, seed=4)
+    assert len(twins) == 30
+    for example, twin in zip(drawn, twins, strict=False):
+        assert {example.group, twin.group} in ({"A", "C"}, {"N", "L"})
+        assert twin.label != example.label and twin.input.premise == example.input.premise
+    assert counterfactual_twins(task, drawn, share=0.0, seed=4) == []
+
+
+def test_twins_are_added_after_the_items_and_the_bias_model_does_not_see_them() -> None:
+    plain = tiny("student-debiased")
+    augmented = replace(plain, data=replace(plain.data, counterfactuals=0.5))
+    one, other = prepare(plain, 0, {}), prepare(augmented, 0, {})
+    assert len(other.examples) == 300 and other.examples[:200] == one.examples
+    assert one.signals.bias is not None and other.signals.bias is not None
+    assert torch.equal(one.signals.bias, other.signals.bias[:200])
+
+
+def test_layers_embeddings_and_head_of_the_source_are_copied() -> None:
+    tokenizer = word_tokenizer(["the"], 32)
+    deep = replace(tiny("teacher").model, n_layers=3)
+    source = build_classifier(deep, tokenizer, seed=1)
+    model = build_classifier(replace(deep, n_layers=2), tokenizer, seed=2)
+    copy_weights(model, source, [0, 2])
+    ours, theirs = model.state_dict(), source.state_dict()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name.replace("layer.1.", "layer.2.")]), name
+    with pytest.raises(RecipeError, match=r"layers \(0, 3\) of a model with 3 layers"):
+        copy_weights(model, source, [0, 3])
+    with pytest.raises(RecipeError, match="the source has"):
+        wide = build_classifier(replace(deep, n_layers=2, d_model=32), tokenizer, seed=2)
+        copy_weights(wide, source, [0, 2])
+
+
+def test_a_warm_start_begins_where_its_source_ended(runs: Path) -> None:
+    recipe = replace(tiny("teacher"), start=StartRecipe("teacher"))
+    prepared = prepare(recipe, 0, {"teacher": runs / "teacher" / "seed-0"})
+    assert same(dict(prepared.model.state_dict()), weights(runs / "teacher" / "seed-0"))
+
+
+def pair(premise: str, hypothesis: str) -> TextInput:
+    return TextInput(premise, hypothesis)
+
+
+def test_overlap_counts_are_the_frequencies_of_the_labels() -> None:
+    full, part = pair("a b c", "c a"), pair("a b c", "c d")
+    inputs, labels = [full] * 8 + [part] * 8, torch.tensor([1] * 7 + [0] + [0] * 8)
+    bias = fit_bias_model("overlap-counts", inputs, labels, 2)([full, part]).exp()
+    torch.testing.assert_close(bias, torch.tensor([[2 / 10, 8 / 10], [9 / 10, 1 / 10]]))
+
+
+def test_overlap_regression_learns_that_overlap_goes_with_a_label() -> None:
+    inputs = [pair("a b c d", "a b")] * 20 + [pair("a b c d", "a x")] * 20
+    labels = torch.tensor([1] * 18 + [0] * 2 + [0] * 18 + [1] * 2)
+    bias = fit_bias_model("overlap-regression", inputs, labels, 2)(inputs).exp()
+    assert bias[0, 1] > 0.8 and bias[-1, 0] > 0.8
+    assert overlap_features(inputs[-1:]).tolist() == [[0.5, 0.0, pytest.approx(0.6931, abs=1e-3)]]
+    with pytest.raises(DataError, match="1 of 2 classes"):
+        fit_bias_model("overlap-regression", inputs, torch.zeros(40, dtype=torch.long), 2)
+
+
+def test_inputs_that_cannot_be_encoded_are_refused() -> None:
+    tokenizer = word_tokenizer(["the"], max_length=8)
+    with pytest.raises(DataError, match="9 tokens, but the model takes 8"):
+        encode(tokenizer, [TextInput("the the the the the the the")])
+    with pytest.raises(DataError, match="1 of 2 inputs have a hypothesis"):
+        encode(tokenizer, [TextInput("the"), pair("the", "the")])
+    padded = encode(tokenizer, [TextInput("the"), TextInput("the the")])
+    assert padded.columns["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+
+
+@pytest.fixture
+def nli_file(tmp_path: Path) -> Path:
+    rows = [
+        {"premise": "a dog runs in the park", "hypothesis": "a dog runs", "label": "entailment"},
+        {"premise": "two men talk", "hypothesis": "some cats sleep", "label": "contradiction"},
+        {"premise": "a girl reads a book", "hypothesis": "a girl reads", "label": "entailment"},
+        {"premise": "a man eats", "hypothesis": "a man is happy", "label": "neutral"},
+    ]
+    path = tmp_path / "nli.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows * 5))
+    return path
+
+
+def test_a_file_of_labelled_text_is_trained_on_with_an_overlap_regression(
+    nli_file: Path, tmp_path: Path
+) -> None:
+    recipe = tiny("student-debiased")
+    data = DataRecipe("nli", options={"path": str(nli_file), "two_way": True})
+    recipe = replace(recipe, data=data, bias_model="overlap-regression")
+    out = train(recipe, 0, tmp_path / "out")
+    record = json.loads((out / "training.json").read_text())
+    assert record["data"]["n"] == 20 and record["validation_accuracy"] == {}
+
+
+def test_a_task_without_quads_has_no_twins(nli_file: Path) -> None:
+    task = load_task("nli", path=nli_file)
+    with pytest.raises(RecipeError, match="does not know the counterfactuals"):
+        counterfactual_twins(task, list(task.examples("all")), share=0.5, seed=0)
+
+
+def test_the_grid_skips_what_is_finished(runs: Path) -> None:
+    lines: list[str] = []
+    train_grid([tiny("teacher"), tiny("student")], [0], runs, report=lines.append)
+    assert [line.partition(": ")[2] for line in lines] == ["already finished"] * 2
+
+
+def test_the_command_line_trains_and_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "teacher" / "seed-3"
+    settings = [argument for setting in TINY for argument in ("--set", setting)]
+    command = [str(RECIPES / "teacher.yaml"), *settings, "--max-steps", "4", "--seed", "3"]
+    assert main([*command, "--dry-run", "--out", str(out)]) == 0
+    assert "steps: 4" in capsys.readouterr().out and not tmp_path.joinpath("teacher").exists()
+    assert main([*command, "--out", str(out)]) == 0
+    assert capsys.readouterr().out.endswith(f"teacher, seed 3: {out}\n")
+    assert json.loads((out / "training.json").read_text())["recipe"]["optimization"]["steps"] == 4
+
+
+def test_the_list_has_a_line_for_each_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list", str(RECIPES)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(list_recipes(RECIPES))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "No recipe was given"),
+        (["none.yaml"], "none.yaml: cannot be read"),
+        (["{recipes}/student.yaml"], "needs a trained 'teacher'"),
+        (["{recipes}/student.yaml", "--start", "here"], "has no start"),
+        (["{recipes}/teacher.yaml", "--seed", "-1"], "seed is -1"),
+        (["{recipes}/teacher.yaml", "--save-steps", "0"], "save_steps is 0"),
+        (["{recipes}/teacher.yaml", "--max-steps", "0"], "steps must be at least 1, got 0"),
+        (["{recipes}/teacher.yaml", "--set", "model.depth=3"], "model.depth is unknown"),
+        (["{recipes}/teacher.yaml", "--set", "data.task=chess"], "Unknown task 'chess'"),
+        (["{recipes}/teacher.yaml", "--set", "data.options.rho=7.0"], "rho is 7.0"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [argument.replace("{recipes}", str(RECIPES)) for argument in arguments]
+    assert main([*command, "--out", str(tmp_path / "a" / "seed-0")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+    assert not (tmp_path / "a" / "seed-0").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path,
+    interrupt: Callable[[int | None], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    interrupt(3)
+    settings = [argument for setting in TINY for argument in ("--set", setting)]
+    assert main([str(RECIPES / "teacher.yaml"), *settings, "--out", str(tmp_path / "t")]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
