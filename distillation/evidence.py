@@ -32,6 +32,7 @@ from behavior.resampling import Resamples, resample_units
 from behavior.tasks import load_task
 from distillation.commands import RUNS, run_command
 from distillation.data import encode
+from distillation.evidence_page import render_markdown
 from distillation.evidence_tables import (
     MEASURES,
     Interval,
@@ -39,7 +40,6 @@ from distillation.evidence_tables import (
     intervals,
     median_seed,
     read_intervals,
-    render_markdown,
     with_retention,
     write_intervals,
     write_runs,

@@ -1,4 +1,4 @@
-"""Tables over seeds: each run, intervals of each recipe, paired differences between recipes."""
+"""Numbers over seeds: each run, intervals of each recipe, paired differences; read and written."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,21 +30,6 @@ MEASURES: dict[str, str] = {
 """Measures of a run and how the tables head them; effects and share in probability."""
 
 ROLES = ("teacher", "teacher-plain", "student", "student-plain", "student-debiased")
-REFERENCES = ("teacher", "student")
-"""Recipes that all others are compared with, seed by seed."""
-
-DIFFERENCES = ("accuracy_N", "accuracy_C", "spurious_gap", "spurious_share", "auc4")
-_MEANS = (
-    "id_accuracy",
-    "accuracy_N",
-    "accuracy_C",
-    "spurious_gap",
-    "spurious_share",
-    "auc",
-    "auc_NL",
-    "auc4",
-    "retention",
-)
 TOLERANCE = 0.01
 """Measures near 0 or 1 hardly vary over seeds; a run this near to the mean is inside as well."""
 
@@ -176,6 +161,31 @@ def write_runs(path: Path, runs: Sequence[Run]) -> None:
     _write_csv(path, head, rows)
 
 
+def read_runs(path: Path) -> list[Run]:
+    """What `write_runs` wrote.
+
+    Raises:
+        ResultError: If the file is missing or is another table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                Run(
+                    row["recipe"],
+                    int(row["seed"]),
+                    row["digest"],
+                    float(row["seconds"]),
+                    {name: float(row[name]) if row[name] else None for name in MEASURES},
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise ResultError(
+            f"{path} cannot be read as a table of runs ({error}). Write it with "
+            "`python -m distillation.evidence`."
+        ) from error
+
+
 def write_intervals(path: Path, found: Sequence[Interval]) -> None:
     """One row for each recipe and measure, to be read by `read_intervals`."""
     rows = [
@@ -220,33 +230,6 @@ def read_intervals(path: Path) -> list[Interval]:
     ]
 
 
-def render_markdown(runs: Sequence[Run], found: Sequence[Interval]) -> str:
-    """Every run, means with t intervals, and paired differences, as Markdown tables."""
-    lines = ["## Every seed", "", *_header("recipe", "seed", *MEASURES.values())]
-    for recipe in in_reading_order(runs):
-        for run in sorted((x for x in runs if x.recipe == recipe), key=lambda x: x.seed):
-            lines.append(_row(recipe, str(run.seed), *(_number(run.values[m]) for m in MEASURES)))
-    lines += ["", "## Mean over seeds, 95 % t interval", ""]
-    lines += _header("recipe", "seeds", *(MEASURES[m] for m in _MEANS))
-    for recipe in in_reading_order(runs):
-        means = {x.measure: x.mean for x in found if x.recipe == recipe}
-        n_seeds = sum(run.recipe == recipe for run in runs)
-        lines.append(_row(recipe, str(n_seeds), *(_interval(means[m]) for m in _MEANS)))
-    for reference in REFERENCES:
-        lines += _difference_lines(runs, reference)
-    return "\n".join(lines) + "\n"
-
-
-def _difference_lines(runs: Sequence[Run], reference: str) -> list[str]:
-    lines = ["", f"## Minus `{reference}` of the same seed, 95 % t interval", ""]
-    lines += _header("recipe", "seeds", *(MEASURES[m] for m in DIFFERENCES))
-    for recipe in in_reading_order(runs):
-        found = [paired_difference(runs, recipe, reference, m) for m in DIFFERENCES]
-        if recipe != reference and found[0].n:
-            lines.append(_row(recipe, str(found[0].n), *map(_interval, found)))
-    return lines
-
-
 def _retention(plain: float | None, teacher: float | None, run: float | None) -> float | None:
     if plain is None or teacher is None or run is None or plain <= teacher:
         return None
@@ -270,22 +253,3 @@ def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]
 
 def _cell(value: object) -> object:
     return round(value, 6) if isinstance(value, float) else value
-
-
-def _header(*names: str) -> list[str]:
-    return [_row(*names), _row(*("---" for _ in names))]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _number(value: float | None) -> str:
-    # Adding zero turns -0.000 into 0.000.
-    return "-" if value is None else f"{round(value, 3) + 0.0:.3f}"
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return _number(estimate.value)
-    return f"{_number(estimate.value)} [{_number(estimate.low)}, {_number(estimate.high)}]"

@@ -15,6 +15,7 @@ from distillation.evidence import (
     measure_run,
     outside,
 )
+from distillation.evidence_page import render_markdown
 from distillation.evidence_tables import (
     MEASURES,
     ROLES,
@@ -23,7 +24,6 @@ from distillation.evidence_tables import (
     median_seed,
     paired_difference,
     read_intervals,
-    render_markdown,
     with_retention,
     write_intervals,
 )
