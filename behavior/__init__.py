@@ -4,10 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from behavior.examples import Example, Pairs, Quad, Task, TextInput
+    from behavior.examples import Example, ImageInput, Pairs, Quad, Task, TextInput
     from behavior.tasks import load_task, open_examples
 
-__all__ = ["Example", "Pairs", "Quad", "Task", "TextInput", "load_task", "open_examples"]
+__all__ = [
+    "Example",
+    "ImageInput",
+    "Pairs",
+    "Quad",
+    "Task",
+    "TextInput",
+    "load_task",
+    "open_examples",
+]
 
 _HOME = {"load_task": "tasks", "open_examples": "tasks"}
 

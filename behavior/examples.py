@@ -14,9 +14,12 @@ never the pair: both pairs of a quad carry its id in `Pairs.units`.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Generic, Literal, Protocol, runtime_checkable
 
 from behavior.errors import DataError
+from behavior.inputs import ImageInput as ImageInput
+from behavior.inputs import Input, InputT_co
+from behavior.inputs import TextInput as TextInput
 
 Cell = Literal["A", "N", "C", "L"]
 Contrast = Literal["core", "shortcut"]
@@ -35,35 +38,7 @@ _STEPS: dict[Contrast, tuple[tuple[Cell, Cell], tuple[Cell, Cell]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TextInput:
-    """One text, or a premise with its hypothesis.
-
-    Attributes:
-        text: The text, or the premise.
-        hypothesis: None for a single text.
-    """
-
-    text: str
-    hypothesis: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.text.strip() or (self.hypothesis is not None and not self.hypothesis.strip()):
-            raise DataError("An input is empty. Every text, premise and hypothesis needs words.")
-
-    @property
-    def premise(self) -> str:
-        """The first text."""
-        return self.text
-
-    def to_json(self) -> dict[str, str]:
-        """The form used in JSONL files: premise and hypothesis, or text."""
-        if self.hypothesis is None:
-            return {"text": self.text}
-        return {"premise": self.text, "hypothesis": self.hypothesis}
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(Generic[InputT_co]):
     """One labelled input.
 
     Attributes:
@@ -76,7 +51,7 @@ class Example:
     """
 
     id: str
-    input: TextInput
+    input: InputT_co
     label: str
     aligned: bool | None = None
     group: str = ""
@@ -84,7 +59,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Quad:
+class Quad(Generic[InputT_co]):
     """Four aligned inputs, core x shortcut, with one label and one foil for all four.
 
     Attributes:
@@ -99,10 +74,10 @@ class Quad:
     """
 
     id: str
-    A: TextInput
-    N: TextInput
-    C: TextInput
-    L: TextInput
+    A: InputT_co
+    N: InputT_co
+    C: InputT_co
+    L: InputT_co
     label: str
     foil: str
     template: str = ""
@@ -113,21 +88,22 @@ class Quad:
                 f"Quad {self.id!r} has {self.label!r} as label and as foil. The foil is the "
                 "class that the counterfactual (C, L) points to; give two different classes."
             )
+        _check_one_kind(f"Quad {self.id!r}", (self.A, self.N, self.C, self.L))
 
-    def cell(self, cell: Cell) -> TextInput:
+    def cell(self, cell: Cell) -> InputT_co:
         """The input in one cell."""
-        inputs: dict[Cell, TextInput] = {"A": self.A, "N": self.N, "C": self.C, "L": self.L}
+        inputs: dict[Cell, InputT_co] = {"A": self.A, "N": self.N, "C": self.C, "L": self.L}
         return inputs[cell]
 
     def truth(self, cell: Cell) -> str:
         """Name of the true class in one cell."""
         return self.label if cell in LABEL_CELLS else self.foil
 
-    def examples(self) -> tuple[Example, ...]:
+    def examples(self) -> tuple[Example[InputT_co], ...]:
         """The four inputs as labelled examples, in the order A, N, C, L."""
         return tuple(self.example(cell) for cell in CELLS)
 
-    def example(self, cell: Cell) -> Example:
+    def example(self, cell: Cell) -> Example[InputT_co]:
         """The input in one cell as a labelled example."""
         return Example(
             id=f"{self.id}.{cell}",
@@ -140,7 +116,7 @@ class Quad:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class Pairs(Generic[InputT_co]):
     """Clean and corrupted inputs of one contrast, in order.
 
     Attributes:
@@ -155,8 +131,8 @@ class Pairs:
     """
 
     contrast: Contrast
-    clean: tuple[TextInput, ...]
-    corrupted: tuple[TextInput, ...]
+    clean: tuple[InputT_co, ...]
+    corrupted: tuple[InputT_co, ...]
     labels: tuple[str, ...]
     foils: tuple[str, ...]
     units: tuple[str, ...]
@@ -170,11 +146,12 @@ class Pairs:
         }
         if len(set(lengths.values())) != 1:
             raise DataError(f"Pairs need one entry each of all fields, but got {lengths}.")
+        _check_one_kind("A set of pairs", (*self.clean, *self.corrupted))
 
     def __len__(self) -> int:
         return len(self.clean)
 
-    def take(self, indices: Iterable[int]) -> "Pairs":
+    def take(self, indices: Iterable[int]) -> "Pairs[InputT_co]":
         """The pairs at these positions, in this order."""
         chosen = list(indices)
         return Pairs(
@@ -188,7 +165,7 @@ class Pairs:
             tuple(self.steps[i] for i in chosen),
         )
 
-    def swapped(self) -> "Pairs":
+    def swapped(self) -> "Pairs[InputT_co]":
         """The same pairs with label and foil exchanged, and so clean and corrupted."""
         return Pairs(
             self.contrast,
@@ -202,9 +179,9 @@ class Pairs:
         )
 
 
-def pairs_from_quads(quads: Sequence[Quad], contrast: Contrast) -> Pairs:
+def pairs_from_quads(quads: Sequence[Quad[InputT_co]], contrast: Contrast) -> Pairs[InputT_co]:
     """Both pairs of each quad for one contrast: A->C, N->L or A->N, C->L, quad by quad."""
-    rows: list[tuple[Quad, Cell, Cell]] = [
+    rows: list[tuple[Quad[InputT_co], Cell, Cell]] = [
         (quad, clean, corrupted) for quad in quads for clean, corrupted in _STEPS[contrast]
     ]
     return Pairs(
@@ -238,7 +215,7 @@ class SourceReport:
 
 
 @runtime_checkable
-class Task(Protocol):
+class Task(Protocol[InputT_co]):
     """A source of examples, quads and pairs."""
 
     @property
@@ -275,11 +252,13 @@ class Task(Protocol):
         """How many pairs of one contrast there are; None if without end."""
         ...
 
-    def examples(self, split: str, n: int | None = None, seed: int = 0) -> Iterator[Example]:
+    def examples(
+        self, split: str, n: int | None = None, seed: int = 0
+    ) -> Iterator[Example[InputT_co]]:
         """Labelled examples of one split, at most n of them."""
         ...
 
-    def quads(self, n: int, seed: int = 0) -> tuple[Quad, ...]:
+    def quads(self, n: int, seed: int = 0) -> tuple[Quad[InputT_co], ...]:
         """Quads, n of them, that no training split holds.
 
         Raises:
@@ -287,7 +266,7 @@ class Task(Protocol):
         """
         ...
 
-    def pairs(self, contrast: Contrast, n: int = 256, seed: int = 0) -> Pairs:
+    def pairs(self, contrast: Contrast, n: int = 256, seed: int = 0) -> Pairs[InputT_co]:
         """Pairs of one contrast, n of them.
 
         Raises:
@@ -298,3 +277,8 @@ class Task(Protocol):
     def describe(self) -> dict[str, object]:
         """What is needed to make the same task again, as JSON."""
         ...
+
+
+def _check_one_kind(name: str, inputs: Sequence[Input]) -> None:
+    if len({type(each) for each in inputs}) > 1:
+        raise DataError(f"{name} mixes texts and images. Give inputs of one kind.")

@@ -113,6 +113,14 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _lines(path: Path) -> Iterator[str]:
     line = 0
     try:

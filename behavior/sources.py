@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from typing import Generic
 
 from behavior.errors import DataError
 from behavior.examples import Contrast, Example, Pairs, Quad, SourceReport
+from behavior.inputs import InputT_co
 
 
 @dataclass(frozen=True)
-class SourceTask:
+class SourceTask(Generic[InputT_co]):
     """Examples, and where there are any, quads and pairs.
 
     Attributes:
@@ -29,10 +31,12 @@ class SourceTask:
 
     name: str
     source: Mapping[str, object]
-    items: Mapping[str, tuple[Example, ...]]
+    items: Mapping[str, tuple[Example[InputT_co], ...]]
     reports: Mapping[str, SourceReport]
-    all_quads: tuple[Quad, ...] = ()
-    all_pairs: Mapping[Contrast, Pairs] = field(default_factory=dict[Contrast, Pairs])
+    all_quads: tuple[Quad[InputT_co], ...] = ()
+    all_pairs: Mapping[Contrast, Pairs[InputT_co]] = field(
+        default_factory=dict[Contrast, Pairs[InputT_co]]
+    )
     limits: str = ""
 
     def __post_init__(self) -> None:
@@ -67,7 +71,9 @@ class SourceTask:
         """How many pairs of one contrast there are."""
         return len(self.all_pairs[contrast]) if contrast in self.all_pairs else 0
 
-    def examples(self, split: str, n: int | None = None, seed: int = 0) -> Iterator[Example]:
+    def examples(
+        self, split: str, n: int | None = None, seed: int = 0
+    ) -> Iterator[Example[InputT_co]]:
         """All examples of a split, or n drawn by the seed, in the order of the source.
 
         Raises:
@@ -85,7 +91,7 @@ class SourceTask:
             return iter(items)
         return (items[i] for i in choose([item.id for item in items], n, seed))
 
-    def quads(self, n: int | None, seed: int = 0) -> tuple[Quad, ...]:
+    def quads(self, n: int | None, seed: int = 0) -> tuple[Quad[InputT_co], ...]:
         """All quads (n None), or n drawn by the seed, in the order of the source.
 
         Raises:
@@ -95,7 +101,7 @@ class SourceTask:
         chosen = choose([quad.id for quad in self.all_quads], n, seed)
         return tuple(self.all_quads[i] for i in chosen)
 
-    def pairs(self, contrast: Contrast, n: int | None = 256, seed: int = 0) -> Pairs:
+    def pairs(self, contrast: Contrast, n: int | None = 256, seed: int = 0) -> Pairs[InputT_co]:
         """All pairs of a contrast (n None), or n drawn by the seed; a quad's stay together.
 
         Raises:
