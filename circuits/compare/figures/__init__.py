@@ -1,1 +1,70 @@
-"""The figures of the report, one file each."""
+"""Every figure of the report, each a function from a stored result to a plotly `Figure`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from behavior.examples import Contrast
+from circuits.compare.config import Role
+from circuits.compare.figures.accuracy import accuracy_figure
+from circuits.compare.figures.cells import agreement_figure, confidence_figure
+from circuits.compare.figures.heads import heads_figure, heads_panel
+from circuits.compare.figures.layers import layers_figure
+from circuits.compare.figures.plane import plane_figure
+from circuits.compare.reading import cells, contrasts, pair
+
+__all__ = ["ComparisonFigures", "report_figures"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFigures:
+    """The figures of one comparison, for notebooks.
+
+    Attributes:
+        result: A stored result.
+    """
+
+    result: Mapping[str, object]
+
+    def accuracy(self) -> go.Figure:
+        """Accuracy on the four cells, all roles."""
+        return accuracy_figure(self.result)
+
+    def plane(self) -> go.Figure:
+        """Core effect against shortcut effect, in probability."""
+        return plane_figure(self.result)
+
+    def confidence(self) -> go.Figure:
+        """Confidence of wrong answers, by cell."""
+        return confidence_figure(self.result)
+
+    def agreement(self) -> go.Figure:
+        """Agreement of student and teacher, by cell."""
+        return agreement_figure(self.result)
+
+    def heads(self, role: Role = "student", contrast: Contrast = "core") -> go.Figure:
+        """Head heatmap of one model and contrast, on the scale that all four share."""
+        return heads_figure(self.result, role, contrast)
+
+    def layers(self, contrast: Contrast = "core") -> go.Figure:
+        """All heads of a layer together, by relative depth."""
+        return layers_figure(self.result, contrast)
+
+
+def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
+    """The figures that the page shows, by the name it knows them under."""
+    figures = ComparisonFigures(result)
+    drawn: dict[str, go.Figure] = {}
+    if cells(result):
+        drawn |= {
+            "accuracy": figures.accuracy(),
+            "plane": figures.plane(),
+            "confidence": figures.confidence(),
+            "agreement": figures.agreement(),
+        }
+    for contrast in contrasts(result):
+        drawn[f"layers-{contrast}"] = figures.layers(contrast)
+        for role in pair(result):
+            drawn[f"heads-{role}-{contrast}"] = heads_panel(result, role, contrast)
+    return drawn

@@ -1,0 +1,119 @@
+"""Runs one comparison for the command line: progress, exit codes, and nothing left behind."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from types import FrameType, ModuleType
+
+from behavior.errors import CircuitsError
+from circuits.compare.options import Options, read_options
+from circuits.compare.progress import Progress, choose_progress
+
+Json = dict[str, object]
+
+PROGRAM = "circuits.compare"
+DONE, MENDABLE, INTERRUPTED, TERMINATED = 0, 2, 130, 143
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Read the options, compare, store, and say in a few lines what was found."""
+    try:
+        with terminable():
+            given = sys.argv[1:] if arguments is None else arguments
+            return _run(read_options(given), shlex.join(["python", "-m", PROGRAM, *given]))
+    except CircuitsError as error:
+        return _mendable(error)
+    except (MemoryError, RuntimeError) as error:
+        # torch's own OutOfMemoryError is a RuntimeError, and torch may not be imported yet.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        return _mendable("Out of memory. Give a smaller --batch-size, or another --device.")
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted; nothing was written.\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+@contextlib.contextmanager
+def terminable() -> Generator[None]:
+    """Let SIGTERM unwind the stack, so that temporary folders are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(options: Options, command: str) -> int:
+    # A spinning OpenMP thread on a busy core costs many times what a second core gives.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    progress = choose_progress(options.quiet)
+    try:
+        if options.dry_run:
+            return _estimate(options, progress)
+        result, notes = _compare(options, progress, command)
+    finally:
+        progress.close()
+    _say(options, result, notes)
+    return DONE
+
+
+def _compare(options: Options, progress: Progress, command: str) -> tuple[Json, tuple[str, ...]]:
+    # Not before the folder stands: torch takes seconds, a folder that cannot be is seen at once.
+    from circuits.compare.storage import staged_folder  # noqa: PLC0415
+
+    with staged_folder(options.folder, options.overwrite) as stage:
+        pipeline = _import_pipeline(progress)
+        comparison = pipeline.run_comparison(options.config, progress, command=command)
+        progress.stage("draw and store")
+        notes = comparison.write(stage, options.folder, figures=options.figures)
+    return comparison.result, notes
+
+
+def _estimate(options: Options, progress: Progress) -> int:
+    lines = _import_pipeline(progress).dry_run(options.config, progress)
+    progress.close()
+    sys.stdout.write("\n".join(lines) + "\n")
+    return DONE
+
+
+def _import_pipeline(progress: Progress) -> ModuleType:
+    progress.stage("import libraries")
+    from transformers.utils import logging  # noqa: PLC0415  (slow, as is all that follows)
+
+    from circuits.compare import pipeline  # noqa: PLC0415
+
+    logging.disable_progress_bar()
+    return pipeline
+
+
+def _say(options: Options, result: Json, notes: Sequence[str]) -> None:
+    from circuits.compare.summary import headline, terminal_summary  # noqa: PLC0415
+
+    if options.json:
+        said = {**headline(result, options.folder), "notes": list(notes)}
+        sys.stdout.write(json.dumps(said, allow_nan=False) + "\n")
+    elif not options.quiet:
+        lines = (terminal_summary(result), *notes, f"Report: {options.folder / 'report.html'}")
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _mendable(error: object) -> int:
+    sys.stderr.write(" ".join(str(error).split()) + "\n")
+    return MENDABLE

@@ -1,0 +1,107 @@
+"""What a comparison is asked to do: one frozen value, read from the command line or from Python.
+
+Nothing here imports torch, so that `--help` and a mistyped option are answered at once.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, cast, get_args
+
+from behavior.errors import CircuitsError, ResultError
+
+Role = Literal["teacher", "student", "teacher_plain", "student_plain", "student_debiased"]
+Direction = Literal["noise", "denoise"]
+Dtype = Literal["float32", "float64"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+COMPANIONS: tuple[Role, ...] = ROLES[2:]
+PAIR: tuple[Role, ...] = ROLES[:2]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
+_POSITIVE = ("n_pairs", "batch_size", "n_examples", "n_resamples")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonConfig:
+    """One comparison, resolved to plain values that are stored with its result.
+
+    Attributes:
+        teacher: Name in checkpoints.yaml, local folder or hub id.
+        student: The same, of the distilled model.
+        teacher_plain: The teacher's architecture trained without debiasing, or None.
+        student_plain: The student's architecture trained without teacher and debiasing, or None.
+        student_debiased: The student's architecture debiased directly, or None.
+        task: Name for `behavior.load_task`; None takes the one the checkpoints name.
+        examples: File to read instead of a named task, or that the named task reads.
+        checkpoints: Path of a checkpoints.yaml; None looks in the usual places.
+        n_pairs: At most this many pairs of each contrast. A quad gives two.
+        n_examples: At most this many in-domain examples.
+        n_resamples: Bootstrap resamples behind every interval.
+        direction: Which run a patch goes into: noise lowers the clean one, denoise restores the
+            corrupted one.
+        seed: Of the quads drawn, of the resamples and of the halves.
+        device: Such as `cpu`, `cuda`, `cuda:1`, `mps`.
+        dtype: Of the models' weights.
+        batch_size: Examples in one forward; None lets the engine choose.
+        check: Whether each model proves on load that its architecture is declared rightly.
+        delta: Difference in probability below which two models count as equal.
+    """
+
+    teacher: str
+    student: str
+    teacher_plain: str | None = None
+    student_plain: str | None = None
+    student_debiased: str | None = None
+    task: str | None = None
+    examples: str | None = None
+    checkpoints: str | None = None
+    n_pairs: int = 800
+    n_examples: int = 2000
+    n_resamples: int = 2000
+    direction: Direction = "noise"
+    seed: int = 0
+    device: str = "cpu"
+    dtype: Dtype = "float32"
+    batch_size: int | None = None
+    check: bool = True
+    delta: float = 0.10
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise CircuitsError(f"{name} is {value}. Give a whole number of at least 1.")
+        if self.seed < 0:
+            raise CircuitsError(f"seed is {self.seed}. Give a whole number of at least 0.")
+        if self.direction not in DIRECTIONS:
+            raise CircuitsError(f"Unknown direction {self.direction!r}. Use 'noise' or 'denoise'.")
+        if not 0 < self.delta < 1:
+            raise CircuitsError(f"delta is {self.delta}. Give a probability between 0 and 1.")
+
+    @property
+    def n_quads(self) -> int:
+        """Quads that give `n_pairs` pairs of each contrast, two each."""
+        return (self.n_pairs + 1) // 2
+
+    def checkpoint(self, role: Role) -> str | None:
+        """What was given for one role."""
+        return cast(str | None, getattr(self, role))
+
+    def to_json(self) -> dict[str, object]:
+        """All fields, in order."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, object]) -> "ComparisonConfig":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ResultError: If a field is unknown, as in a result of another version.
+        """
+        unknown = sorted(set(stored) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ResultError(
+                f"The stored config has the unknown field {unknown[0]!r}. It was written by "
+                "another version; run the comparison again."
+            )
+        return cls(**cast(dict[str, "str"], stored))  # pyright: ignore[reportArgumentType]

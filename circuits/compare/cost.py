@@ -1,0 +1,95 @@
+"""What a comparison would cost: forwards, minutes, memory, without running it.
+
+Forwards are counted in whole ones: patching a node of layer l re-runs the layers from l on, which
+on average is (L + 1) / 2L of a forward. The speed is timed on one batch of the real inputs.
+"""
+
+import time
+from collections.abc import Mapping
+
+from behavior.examples import TextInput
+from circuits.compare.config import COMPANIONS, PAIR, ComparisonConfig, Role
+from circuits.compare.evidence import Evidence
+from patching import PatchableModel
+
+_TIMED = 64
+_PARTS = 3
+"""Whole layers are patched as heads, as patterns and as values."""
+_BASE_MEGABYTES = 600
+"""Python with torch and transformers, before any model."""
+
+
+def estimate_cost(
+    models: Mapping[Role, PatchableModel], evidence: Evidence, config: ComparisonConfig
+) -> list[str]:
+    """Lines that say how much there is to do and how long it would take."""
+    n_inputs = 4 * len(evidence.quads) + len(evidence.examples)
+    if not evidence.quads:
+        n_inputs += sum(2 * len(pairs) for pairs in evidence.pairs.values())
+    lines = [f"Inputs: {_describe(evidence)}, {config.direction}"]
+    total = 0.0
+    for role, model in _distinct(models).items():
+        forwards = n_inputs + (_patching_forwards(model, evidence) if role in PAIR else 0)
+        per_forward = _seconds_per_forward(model, evidence, config)
+        total += forwards * per_forward
+        lines.append(
+            f"{role} ({model.name}): {forwards:,.0f} forwards at {1000 * per_forward:.2f} ms, "
+            f"{forwards * per_forward / 60:.1f} min"
+        )
+    lines.append(
+        f"Expected: {max(total / 60, 0.1):.1f} min, and under a minute for intervals and pages"
+    )
+    lines.append(f"Memory: about {_memory(models):,.0f} MB, whatever the number of pairs")
+    return lines
+
+
+def _describe(evidence: Evidence) -> str:
+    pairs = ", ".join(f"{len(p):,} {contrast} pairs" for contrast, p in evidence.pairs.items())
+    parts = (
+        f"{len(evidence.quads):,} quads" if evidence.quads else "",
+        pairs,
+        f"{len(evidence.examples):,} examples" if evidence.examples else "",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _patching_forwards(model: PatchableModel, evidence: Evidence) -> float:
+    layers, heads = model.spec.n_layers, model.spec.n_heads
+    share = (layers + 1) / (2 * layers)
+    patches = layers * (heads + 1) + _PARTS * layers
+    return sum(len(pairs) * (2 * _PARTS + share * patches) for pairs in evidence.pairs.values())
+
+
+def _seconds_per_forward(
+    model: PatchableModel, evidence: Evidence, config: ComparisonConfig
+) -> float:
+    inputs = _some_inputs(evidence)
+    model.logits(inputs[:8], config.batch_size)
+    start = time.perf_counter()
+    model.logits(inputs, config.batch_size)
+    return (time.perf_counter() - start) / len(inputs)
+
+
+def _some_inputs(evidence: Evidence) -> list[TextInput]:
+    inputs = [quad.A for quad in evidence.quads[:_TIMED]]
+    inputs += [text for pairs in evidence.pairs.values() for text in pairs.clean[:_TIMED]]
+    inputs += [example.input for example in evidence.examples[:_TIMED]]
+    return inputs[:_TIMED]
+
+
+def _memory(models: Mapping[Role, PatchableModel]) -> float:
+    weights = sum(
+        parameter.numel() * parameter.element_size()
+        for model in _distinct(models).values()
+        for parameter in model.hf.parameters()
+    )
+    return _BASE_MEGABYTES + 1.5 * weights / 2**20
+
+
+def _distinct(models: Mapping[Role, PatchableModel]) -> dict[Role, PatchableModel]:
+    order: tuple[Role, ...] = (*PAIR, *COMPANIONS)
+    found: dict[int, Role] = {}
+    for role in order:
+        if role in models:
+            found.setdefault(id(models[role]), role)
+    return {role: models[role] for role in found.values()}

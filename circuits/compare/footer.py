@@ -1,0 +1,54 @@
+"""The foot of the page: how a result was made, in plain words."""
+
+from collections.abc import Mapping
+
+from circuits.compare.config import Role
+from circuits.compare.markup import definitions
+from circuits.compare.reading import branch, effect_unit, roles, text
+from circuits.compare.wording import ROLE_NAMES
+
+Result = Mapping[str, object]
+
+
+def footer(result: Result) -> str:
+    """Command, inputs, direction, unit, intervals, digests and versions."""
+    provenance, alignment = branch(result, "provenance"), branch(result, "task", "alignment")
+    entries = (
+        ("Command", text(provenance, "command")),
+        ("Written", f"{text(provenance, 'started')}, after {text(provenance, 'seconds')} s"),
+        ("Task", _task(result)),
+        ("Inputs", "; ".join(str(line) for line in alignment.values())),
+        ("Direction", _direction(text(result, "config", "direction"))),
+        ("Unit", f"effects in {effect_unit(result)}; losses in probability of the right answer"),
+        ("Intervals", _intervals(result)),
+        ("Weights", "; ".join(_weights(result, role) for role in roles(result))),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in branch(provenance, "versions").items())),
+        ("Revision", text(provenance, "git_revision")),
+    )
+    return "<h2>How it was made</h2>" + definitions(entries)
+
+
+def _task(result: Result) -> str:
+    labels = branch(result, "task").get("labels")
+    named = ", ".join(map(str, labels)) if isinstance(labels, list) else ""
+    collapse = text(result, "models", "student", "readout", "collapse")
+    return f"{text(result, 'task', 'name')} ({named}; several classes of a label: {collapse})"
+
+
+def _intervals(result: Result) -> str:
+    config = branch(result, "config")
+    return (
+        f"95 %, over quads, pairs or examples within templates; {config.get('n_resamples')} "
+        f"resamples, seed {config.get('seed')}; two models count as equal within "
+        f"{config.get('delta')}"
+    )
+
+
+def _weights(result: Result, role: Role) -> str:
+    return f"{ROLE_NAMES[role]} {text(result, 'models', role, 'digest')[:16]}"
+
+
+def _direction(direction: str) -> str:
+    if direction == "noise":
+        return "noise: the corrupted run's value goes into the clean run; effect = fall of margin"
+    return "denoise: the clean run's value goes into the corrupted run; effect = rise of margin"

@@ -1,0 +1,178 @@
+"""The command line of `python -m circuits.compare`, without torch."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, cast
+
+from behavior.errors import CircuitsError
+from circuits.compare.config import DIRECTIONS, DTYPES, ComparisonConfig
+
+_DEFAULTS = ComparisonConfig("", "")
+
+_EPILOG = """\
+A model is a name in checkpoints.yaml, a local Hugging Face folder, or a hub id (org/name or
+org/name@revision). Examples may be quads, pairs (JSONL or CSV), HANS or NLI files.
+
+  python -m circuits.compare teacher student
+  python -m circuits.compare ./big ./small --examples pairs.jsonl --out runs/mine
+"""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        sys.stderr.write(f"{self.prog}: {message}. See --help.\n")
+        raise SystemExit(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command was asked to do, beside the comparison itself.
+
+    Attributes:
+        config: The comparison.
+        folder: Where the result goes.
+        overwrite: Whether an older comparison there is replaced.
+        figures: Whether heatmaps are drawn as interactive pages and pictures.
+        quiet: Neither progress nor table.
+        json: The headline as JSON on standard output instead of the table.
+        dry_run: Only say what the run would cost.
+    """
+
+    config: ComparisonConfig
+    folder: Path
+    overwrite: bool
+    figures: bool
+    quiet: bool
+    json: bool
+    dry_run: bool
+
+
+def read_options(arguments: Sequence[str] | None = None) -> Options:
+    """Read and check the command line.
+
+    Raises:
+        CircuitsError: If a value makes no sense.
+        SystemExit: With code 2 if an option is unknown, with 0 after `--help`.
+    """
+    given = vars(build_parser().parse_args(arguments))
+    folder = cast(Path | None, given.pop("out"))
+    overwrite, figures, quiet, as_json, dry_run = (
+        bool(given.pop(name)) for name in ("overwrite", "figures", "quiet", "json", "dry_run")
+    )
+    config = ComparisonConfig(**given)
+    return Options(
+        config=config,
+        folder=folder if folder is not None else default_folder(config),
+        overwrite=overwrite,
+        figures=figures,
+        quiet=quiet,
+        json=as_json,
+        dry_run=dry_run,
+    )
+
+
+def default_folder(config: ComparisonConfig) -> Path:
+    """`runs/<teacher>-<student>`, with the last part of paths and hub ids."""
+    return Path("runs") / f"{_short(config.teacher)}-{_short(config.student)}"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options of the comparison."""
+    parser = OneLineParser(
+        prog="python -m circuits.compare",
+        description="Did the student lose its teacher's debiasing, by how much, and in which "
+        "attention heads? Writes a folder with a report page, heatmaps and the numbers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("teacher", metavar="TEACHER", help="the debiased teacher")
+    parser.add_argument("student", metavar="STUDENT", help="the student distilled from it")
+    _add_companions(parser)
+    _add_evidence(parser)
+    _add_running(parser)
+    _add_output(parser)
+    return parser
+
+
+def _add_companions(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("companions", "taken from checkpoints.yaml unless given")
+    for option, text in (
+        ("--teacher-plain", "the teacher's architecture, not debiased"),
+        ("--student-plain", "the student's architecture, neither debiased nor distilled"),
+        ("--student-debiased", "the student's architecture, debiased without a teacher"),
+    ):
+        group.add_argument(option, metavar="M", help=text)
+    group.add_argument("--checkpoints", metavar="FILE", help="a checkpoints.yaml")
+
+
+def _add_evidence(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("evidence")
+    group.add_argument("--task", metavar="NAME", help="such as nli-overlap; or the kind of FILE")
+    group.add_argument("--examples", metavar="FILE", help="quads, pairs or examples to read")
+    group.add_argument(
+        "--n-pairs",
+        metavar="N",
+        type=_whole,
+        default=_DEFAULTS.n_pairs,
+        help="at most this many pairs of each contrast, two a quad (default %(default)s)",
+    )
+    group.add_argument(
+        "--direction",
+        choices=DIRECTIONS,
+        default=_DEFAULTS.direction,
+        help="patch the corrupted value into the clean run (noise, the default), or back",
+    )
+    group.add_argument("--seed", metavar="K", type=_whole, default=_DEFAULTS.seed)
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument("--device", metavar="D", default=_DEFAULTS.device, help="cpu, cuda, mps")
+    group.add_argument("--dtype", choices=DTYPES, default=_DEFAULTS.dtype)
+    group.add_argument("--batch-size", metavar="B", type=_whole, help="examples in one forward")
+    group.add_argument(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="skip the proof on load that an architecture is declared rightly",
+    )
+    group.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--out", metavar="DIR", type=Path, help="default: runs/<teacher>-<student>")
+    group.add_argument("--overwrite", action="store_true", help="replace an older comparison")
+    group.add_argument(
+        "--no-figures",
+        dest="figures",
+        action="store_false",
+        help="skip the heatmap pages and pictures; report and tables are written all the same",
+    )
+    group.add_argument("--quiet", action="store_true", help="nothing but errors")
+    group.add_argument("--json", action="store_true", help="print the headline as JSON")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _short(model: str) -> str:
+    name = model.rstrip("/").split("@")[0].rsplit("/", 1)[-1]
+    cleaned = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    if not cleaned:
+        cleaned = re.sub(r"[^\w.-]+", "-", Path(model).resolve().name).strip("-.")
+    if not cleaned:
+        raise CircuitsError(f"No folder name can be made from {model!r}. Give --out.")
+    return cleaned

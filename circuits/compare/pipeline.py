@@ -1,0 +1,171 @@
+"""The comparison, step by step.
+
+1. Names become checkpoints, companions included; the task is opened; models are loaded.
+2. All models must have the task's labels; quads are kept if every model sees them aligned.
+3. Every model answers the same quads and in-domain examples; each answer is measured.
+4. Student against teacher: agreement, losses, erosion, a refitted threshold, retention.
+5. The verdict on behavior follows from a decision table.
+6. Heads, MLPs and whole layers of teacher and student are patched, core and shortcut.
+7. Effects become shares of each model's own total range, with intervals.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from behavior.examples import Task
+from behavior.readout import Readout
+from circuits.compare.asking import ask_models
+from circuits.compare.comparison import Comparison
+from circuits.compare.components import patch_pair
+from circuits.compare.config import ComparisonConfig, Role
+from circuits.compare.cost import estimate_cost
+from circuits.compare.differences import compare_roles, example_agreement, judge
+from circuits.compare.evidence import Evidence, align_evidence, gather_evidence, open_task
+from circuits.compare.measuring import RoleMeasures, draw, measure_role
+from circuits.compare.progress import Progress, Silent
+from circuits.compare.provenance import Clock, provenance
+from circuits.compare.relative import pair_ranges, summarize_pair
+from circuits.compare.result import (
+    NOT_MATCHED,
+    describe_differences,
+    describe_models,
+    describe_task,
+    failures,
+    gather_arrays,
+    limits,
+)
+from circuits.compare.roles import Models, RoleEntry, load_roles, read_role_labels, resolve_roles
+from circuits.compare.stages import stage_rows
+from circuits.compare.storage import SCHEMA_VERSION, Json
+
+
+class Prepared(NamedTuple):
+    """All that can be wrong has been looked at; what is left only takes time.
+
+    Attributes:
+        roles: What was given, or found, for each role.
+        models: Opened.
+        readouts: The task's labels among each model's classes.
+        evidence: Inputs that every model can read.
+    """
+
+    roles: dict[Role, RoleEntry]
+    models: Models
+    readouts: dict[Role, Readout]
+    evidence: Evidence
+
+
+def compare_models(
+    teacher: str | Path,
+    student: str | Path,
+    *,
+    task: str | Task | None = None,
+    examples: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: object,
+) -> Comparison:
+    """Compare two checkpoints; the same as the command, without files.
+
+    Args:
+        teacher: Name in checkpoints.yaml, folder or hub id.
+        student: The same.
+        task: Name, or an opened task; by default the one the checkpoints name.
+        examples: File to read instead.
+        progress: Told about stages and steps.
+        **options: Other fields of `ComparisonConfig`.
+
+    Raises:
+        CircuitsError: If anything given cannot be used; the message says what to do.
+    """
+    named = task if isinstance(task, str) or task is None else task.name
+    config = ComparisonConfig(
+        str(teacher),
+        str(student),
+        task=named,
+        examples=None if examples is None else str(examples),
+        **options,  # pyright: ignore[reportArgumentType]
+    )
+    opened = None if isinstance(task, str) else task
+    return run_comparison(config, progress or Silent(), task=opened)
+
+
+def run_comparison(
+    config: ComparisonConfig,
+    progress: Progress,
+    *,
+    command: str = "compare_models(...)",
+    task: Task | None = None,
+) -> Comparison:
+    """Every step of a comparison, in order.
+
+    Raises:
+        CircuitsError: If anything given cannot be used.
+    """
+    clock = Clock()
+    roles, models, readouts, evidence = prepare(config, progress, task)
+    draws = draw(evidence, config)
+    progress.ready()
+
+    progress.stage("ask every model")
+    answers = ask_models(models, readouts, evidence, config, progress)
+
+    progress.stage("measure behavior")
+    measures: dict[Role, RoleMeasures] = {
+        role: measure_role(given, evidence, draws) for role, given in answers.items()
+    }
+
+    progress.stage("compare student and teacher")
+    differences = compare_roles(answers, draws, config)
+    verdict = judge(measures, differences, config)
+
+    effects = patch_pair(models, readouts, evidence.pairs, config, progress)
+
+    progress.stage("intervals of effects")
+    ranges = pair_ranges(answers, effects, draws)
+    nodes = summarize_pair(effects, ranges, draws, config.direction)
+
+    result: Json = {
+        "schema_version": SCHEMA_VERSION,
+        "config": config.to_json(),
+        "provenance": provenance(clock, command, torch.get_num_threads()),
+        "task": describe_task(evidence),
+        "models": describe_models(roles, models, readouts, measures, nodes),
+        **describe_differences(differences, example_agreement(answers, draws)),
+        "stages": stage_rows(effects, ranges, draws),
+        "alignment": {"level": None, "null": None, "reason": NOT_MATCHED},
+        "diff": {"nodes": [], "reason": NOT_MATCHED},
+        "verdict": verdict.to_json(),
+        "failures": failures(evidence, answers),
+        "limits": limits(evidence, models),
+    }
+    return Comparison(result, gather_arrays(answers, effects))
+
+
+def prepare(config: ComparisonConfig, progress: Progress, task: Task | None = None) -> Prepared:
+    """Names become models, and the task becomes inputs that all of them can read.
+
+    Raises:
+        CircuitsError: If anything given cannot be used.
+    """
+    progress.stage("resolve names and open the task")
+    roles = resolve_roles(config)
+    opened = task or open_task(config, roles)
+    progress.stage("load and check models")
+    models = load_roles(roles, config, progress)
+    readouts = read_role_labels(models, opened.labels)
+    progress.stage("align inputs")
+    evidence = align_evidence(gather_evidence(opened, config), models)
+    return Prepared(roles, models, readouts, evidence)
+
+
+def dry_run(config: ComparisonConfig, progress: Progress) -> list[str]:
+    """What `run_comparison` would do and cost, as lines.
+
+    Raises:
+        CircuitsError: As `run_comparison` would.
+    """
+    _, models, _, evidence = prepare(config, progress)
+    progress.stage("time a batch")
+    return estimate_cost(models, evidence, config)

@@ -1,0 +1,208 @@
+"""The folder of a comparison: written whole or not at all, read without unpickling.
+
+    result.json           every number of the report, with its interval and n
+    arrays.safetensors    per-example arrays, from which each of them can be recomputed
+    report.html           drawn from these two files alone
+    heatmaps/             head effects as interactive pages, tables and pictures
+
+A run writes into a hidden sibling folder and renames it at the end. What a killed run leaves
+behind carries its process id, and the next run to the same place removes it.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from behavior.errors import ResultError
+
+SCHEMA_VERSION = 1
+RESULT = "result.json"
+ARRAYS = "arrays.safetensors"
+
+Arrays = dict[str, np.ndarray]
+Json = dict[str, object]
+
+
+@contextlib.contextmanager
+def staged_folder(folder: Path, overwrite: bool = False) -> Generator[Path]:
+    """A temporary sibling that becomes `folder` when the block ends without an error.
+
+    Raises:
+        ResultError: If the folder exists and may not be replaced, or cannot be written.
+    """
+    target = Path(os.path.realpath(folder))
+    made: list[Path] = []
+    stage = target.parent / f".{target.name}.{os.getpid()}.partial"
+    try:
+        with writing(folder):
+            made = _make_parents(target.parent)
+            _remove_stale(target)
+            _refuse_existing(target, folder, overwrite)
+            stage.mkdir()
+        yield stage
+        with writing(folder):
+            _put_in_place(stage, target)
+    except BaseException:
+        with _uninterrupted():
+            shutil.rmtree(stage, ignore_errors=True)
+            for parent in reversed(made):
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+        raise
+
+
+def write_result(folder: Path, result: Json, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write `result.json` and `arrays.safetensors` into an existing folder.
+
+    Raises:
+        ValueError: If the result holds NaN or infinity, which JSON does not know.
+    """
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / RESULT).write_text(text + "\n", encoding="utf-8")
+    # safetensors' own save_file makes files that only their owner can read.
+    contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    (folder / ARRAYS).write_bytes(save(contiguous))
+
+
+def read_result(folder: Path) -> tuple[Json, Arrays]:
+    """Read what `write_result` wrote.
+
+    Raises:
+        ResultError: If the folder holds no result, a broken one, or one of another version.
+    """
+    if not (folder / RESULT).is_file():
+        raise ResultError(
+            f"{folder} holds no {RESULT}. Give a folder written by python -m circuits.compare."
+        )
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        arrays = load_file(folder / ARRAYS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ResultError(
+            f"The result in {folder} cannot be read ({_first_line(error)}). "
+            "Run the comparison again."
+        ) from None
+    version = cast(Json, result).get("schema_version") if isinstance(result, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ResultError(
+            f"The result in {folder} has schema_version {version}; this version reads "
+            f"{SCHEMA_VERSION}. Run the comparison again."
+        )
+    return cast(Json, result), arrays
+
+
+def null(reason: str, n: int = 0) -> Json:
+    """A number that could not be had, as JSON."""
+    return {"value": None, "reason": reason, "n": n}
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """Say in one line that a folder cannot be written: read-only, full, or no folder at all.
+
+    Raises:
+        ResultError: In place of the operating system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ResultError(
+            f"{folder} cannot be written ({error.strerror or _first_line(error)}). "
+            "Give another folder with --out, or make room."
+        ) from None
+    except SafetensorError as error:
+        raise ResultError(
+            f"{folder} cannot be written ({_first_line(error)}). Give another folder, or make room."
+        ) from None
+
+
+def _make_parents(parent: Path) -> list[Path]:
+    missing = [path for path in (parent, *parent.parents) if not path.exists()]
+    parent.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _refuse_existing(target: Path, shown: Path, overwrite: bool) -> None:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not target.is_dir():
+        raise ResultError(f"{shown} is a file. Give the name of a folder with --out.")
+    if not overwrite:
+        raise ResultError(
+            f"{shown} exists. Give another folder with --out, or replace it with --overwrite."
+        )
+    if not (target / RESULT).is_file():
+        raise ResultError(
+            f"{shown} holds other things than a comparison (no {RESULT}), so it is not replaced. "
+            "Give another folder with --out."
+        )
+
+
+def _put_in_place(stage: Path, target: Path) -> None:
+    """Rename, with the old folder aside for the moment between; signals wait until it is done."""
+    old = target.parent / f".{target.name}.{os.getpid()}.old"
+    with _uninterrupted():
+        if target.exists():
+            target.rename(old)
+        try:
+            stage.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_stale(target: Path) -> None:
+    """Clear what killed runs left: their partial folders, and an old result put aside."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.(partial|old)")
+    for path in sorted(target.parent.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match is None or _alive(int(match[1])):
+            continue
+        if match[2] == "old" and not target.exists():
+            path.rename(target)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Generator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,56 @@
+"""How numbers are put into sentences: with their interval, and no more digits than it bears."""
+
+from behavior.estimates import Estimate
+from circuits.compare.config import Role
+
+ROLE_NAMES: dict[Role, str] = {
+    "teacher": "teacher",
+    "student": "student",
+    "teacher_plain": "teacher, plain",
+    "student_plain": "student, plain",
+    "student_debiased": "student, debiased",
+}
+
+CELL_NAMES = {
+    "A": "A: right core, shortcut agrees",
+    "N": "N: right core, shortcut gone",
+    "C": "C: wrong core, shortcut present",
+    "L": "L: wrong core, shortcut gone",
+}
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with a fixed count of decimals and no negative zero; a dash if there is none."""
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def interval(estimate: Estimate, digits: int = 2) -> str:
+    """Value and 95 % interval, such as `0.41 (0.38 to 0.44)`."""
+    if estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value, digits)
+    low, high = number(estimate.low, digits), number(estimate.high, digits)
+    return f"{number(estimate.value, digits)} ({low} to {high})"
+
+
+def percent(estimate: Estimate) -> str:
+    """A probability in percent with its interval, such as `41 % (38 to 44)`."""
+    if estimate.value is None:
+        return "-"
+    value = number(100 * estimate.value, 0)
+    if estimate.low is None or estimate.high is None:
+        return f"{value} %"
+    low, high = number(100 * estimate.low, 0), number(100 * estimate.high, 0)
+    return f"{value} % ({low} to {high})"
+
+
+def sized(estimate: Estimate, unit: str = "quads", digits: int = 2) -> str:
+    """Value, interval and count, such as `0.41 (0.38 to 0.44; 400 quads)`."""
+    if estimate.value is None:
+        return f"not known ({estimate.reason or 'no reason given'})"
+    text = interval(estimate, digits)
+    return f"{text[:-1]}; {estimate.n:,} {unit})" if text.endswith(")") else text

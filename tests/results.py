@@ -1,0 +1,165 @@
+"""A made-up result with every part of the schema, for the page and the figures."""
+
+from circuits.compare.storage import Json
+
+ROLES = ("teacher", "student", "teacher_plain", "student_plain", "student_debiased")
+ACCURACY = {
+    "teacher": (0.999, 0.97, 1.0, 0.999),
+    "student": (1.0, 0.11, 0.69, 0.998),
+    "teacher_plain": (1.0, 0.04, 0.6, 0.999),
+    "student_plain": (1.0, 0.07, 0.63, 1.0),
+    "student_debiased": (0.998, 0.95, 0.996, 0.998),
+}
+MEASURES = {
+    "id_accuracy": (0.99, 0.98, 0.99, 0.99, 0.99),
+    "ood_accuracy": (0.99, 0.70, 0.66, 0.67, 0.98),
+    "aligned_accuracy": (0.999, 0.999, 0.999, 1.0, 0.998),
+    "conflicting_accuracy": (0.985, 0.40, 0.32, 0.35, 0.973),
+    "spurious_gap": (0.014, 0.599, 0.68, 0.65, 0.025),
+    "min_AC_accuracy": (0.999, 0.69, 0.6, 0.63, 0.996),
+    "spurious_share": (0.016, 0.597, 0.68, 0.644, 0.027),
+    "core_effect": (0.98, 0.40, 0.32, 0.35, 0.97),
+    "shortcut_effect": (0.016, 0.595, 0.68, 0.644, 0.027),
+    "interaction": (0.03, 0.55, 0.5, 0.5, 0.04),
+    "total_range": (0.998, 0.997, 0.998, 0.998, 0.996),
+    "spurious_share_logits": (0.02, 0.58, 0.67, 0.64, 0.03),
+    "core_effect_logits": (20.1, 7.1, 5.2, 3.8, 17.3),
+    "shortcut_effect_logits": (0.4, 9.8, 10.4, 6.7, 0.5),
+    "total_range_logits": (20.5, 16.9, 15.6, 10.5, 17.8),
+    "auc": (1.0, 0.91, 0.88, 0.9, 1.0),
+    "auc_NL": (0.999, 0.6, 0.58, 0.59, 0.99),
+    "auc4": (0.999, 0.79, 0.75, 0.77, 0.996),
+    "confidence": (0.99, 0.98, 0.98, 0.97, 0.99),
+    "confidence_when_right": (0.99, 0.99, 0.99, 0.98, 0.99),
+    "confidence_when_wrong": (0.81, 0.96, 0.95, 0.93, 0.84),
+    "entropy": (0.02, 0.04, 0.04, 0.05, 0.02),
+    "ece": (0.01, 0.27, 0.3, 0.3, 0.02),
+}
+LAYERS = {"teacher": 3, "student": 2}
+
+
+def number(value: float, half: float = 0.02, n: int = 400) -> Json:
+    return {"value": value, "low": value - half, "high": value + half, "n": n}
+
+
+def null(reason: str) -> Json:
+    return {"value": None, "reason": reason, "n": 0}
+
+
+def effects(role: str, contrast: str) -> Json:
+    strength = {("teacher", "core"): 0.5, ("teacher", "shortcut"): 0.01, ("student", "core"): 0.13}
+    top = strength.get((role, contrast), 0.3)
+    nodes: Json = {}
+    for layer in range(LAYERS[role]):
+        for head in range(4):
+            value = top * ((-1) ** (layer + head) if head == 3 else 1) / (1 + head + layer)
+            nodes[f"a{layer}.h{head}"] = {
+                **number(value),
+                "p": 0.01,
+                "q": 0.02,
+                "logits": number(20 * value, 0.4),
+            }
+        nodes[f"m{layer}"] = {
+            **number(2 * top / (1 + layer)),
+            "p": 0.001,
+            "q": 0.002,
+            "logits": number(40 * top, 0.4),
+        }
+    return {"direction": "noise", "unit": "share of the total range", "nodes": nodes}
+
+
+def stages() -> list[Json]:
+    rows: list[Json] = []
+    for role, n_layers in LAYERS.items():
+        for layer in range(n_layers):
+            row: Json = {
+                "model": role,
+                "stage": f"a{layer}",
+                "depth": (2 * layer + 1) / (2 * n_layers),
+            }
+            for contrast, scale in (("core", 0.9), ("shortcut", 0.5)):
+                for suffix, part in (("", 1.0), ("_patterns", 0.7), ("_values", 0.3)):
+                    row[f"layer_{contrast}{suffix}"] = number(scale * part / (1 + layer))
+            rows.append(row)
+    return rows
+
+
+def made_up_result() -> Json:
+    models: Json = {}
+    for index, role in enumerate(ROLES):
+        models[role] = {
+            "checkpoint": role.replace("_", "-"),
+            "digest": "0123456789abcdef" * 4,
+            "family": "bert",
+            "role": role,
+            "spec": {"n_layers": 3, "n_heads": 4, "d_model": 64},
+            "behavior": {name: number(values[index], 0.01) for name, values in MEASURES.items()},
+            "groups": {
+                cell: {
+                    "accuracy": number(accuracy, 0.01),
+                    "confidence_when_wrong": number(0.93, 0.02, 60)
+                    if accuracy < 0.98
+                    else null("no wrong answers"),
+                }
+                for cell, accuracy in zip("ANCL", ACCURACY[role], strict=True)
+            },
+        }
+        if role in LAYERS:
+            models[role]["effects"] = {c: effects(role, c) for c in ("core", "shortcut")}
+    return {
+        "schema_version": 1,
+        "config": {"teacher": "teacher", "student": "student", "direction": "noise", "seed": 0},
+        "provenance": {
+            "command": "python -m circuits.compare teacher student",
+            "started": "2026-01-01T00:00:00+00:00",
+            "seconds": 21.0,
+            "versions": {"python": "3.11", "torch": "2.13.0"},
+            "git_revision": "abc",
+        },
+        "task": {
+            "name": "nli-overlap",
+            "quads": [f"q{i}" for i in range(400)],
+            "alignment": {},
+            "has_quads": True,
+        },
+        "models": models,
+        "agreement": {
+            key: {"all": {"rate": number(rate), "kappa": number(rate / 2), "kl": number(1 - rate)}}
+            for key, rate in zip(
+                ("A", "N", "C", "L", "all"), (0.99, 0.13, 0.7, 0.99, 0.7), strict=True
+            )
+        },
+        "losses": {"C": number(0.31), "N": number(0.86), "mean": number(0.585)},
+        "retention": number(0.12),
+        "erosion": {
+            "spurious_gap": number(0.585),
+            "spurious_share": number(0.581),
+            "auc": number(-0.09),
+            "auc4": number(-0.21),
+            "conflicting_accuracy": number(-0.585),
+        },
+        "stages": stages(),
+        "alignment": {"level": None, "null": None, "reason": "not matched in this version"},
+        "diff": {"nodes": []},
+        "tests": {"threshold": {"regained": number(0.02, 0.03, 200)}},
+        "verdict": {
+            "status": "erosion",
+            "location": None,
+            "stage": None,
+            "sentences": ["Erosion: the student lost 0.59 (0.56 to 0.61).", "Loss on C: 0.31."],
+        },
+        "failures": [
+            {
+                "id": "q0",
+                "cell": "N",
+                "truth": "entailment",
+                "teacher": 0.99,
+                "student": 0.03,
+                "input": {
+                    "premise": "<script>window.broken = true</script> the doctor & the nurse",
+                    "hypothesis": "</script><img src=x onerror=alert(1)> the physician slept",
+                },
+            }
+        ],
+        "limits": ["Which heads correspond to which.", "Where it was lost."],
+    }

@@ -1,0 +1,168 @@
+"""The page in a real headless Chromium: drawn, quiet, offline, readable on a phone."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from results import made_up_result
+
+from circuits.compare.heatmaps import write_heatmaps
+from circuits.compare.report import render, write_report
+
+CHROMIUM = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    write_report(folder, made_up_result())
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page that was opened, with all it complained about and asked for."""
+
+    def __init__(self, browser: Browser, file: Path, width: int, scheme: str = "light") -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # pyright: ignore[reportArgumentType]
+        )
+        self.page: Page = context.new_page()
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._note)
+        self.page.goto(file.as_uri())
+        self.page.wait_for_selector("body[data-drawn]", timeout=30_000)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _note(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+
+@pytest.fixture(scope="module")
+def desktop(browser: Browser, page_file: Path) -> Visit:
+    return Visit(browser, page_file, 1280)
+
+
+def test_every_figure_is_drawn(desktop: Visit) -> None:
+    drawn = desktop.page.evaluate(
+        "[...document.querySelectorAll('.plot')]"
+        ".map(p => p.querySelectorAll('svg.main-svg').length)"
+    )
+    assert len(drawn) == 10
+    assert all(n > 0 for n in drawn)
+
+
+def test_the_browser_does_not_complain(desktop: Visit) -> None:
+    assert desktop.complaints == []
+
+
+def test_nothing_is_asked_of_a_network(desktop: Visit, page_file: Path) -> None:
+    names = {Path(url).name for url in desktop.requests}
+    assert all(url.startswith("file://") for url in desktop.requests)
+    assert names == {page_file.name, "plotly.min.js"}
+
+
+def test_example_text_stays_text(desktop: Visit) -> None:
+    assert desktop.page.evaluate("window.broken") is None
+    assert desktop.page.query_selector("table.texts img") is None
+    assert desktop.page.get_by_text("<script>window.broken = true</script>").count() == 1
+
+
+def test_no_overflow_at_360_pixels(browser: Browser, page_file: Path) -> None:
+    phone = Visit(browser, page_file, 360)
+    assert phone.page.evaluate("document.documentElement.scrollWidth") == 360
+    outside = phone.page.evaluate(
+        "[...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > 361"
+        " && !e.closest('.scroll')).map(e => e.tagName)"
+    )
+    assert outside == []
+    assert phone.complaints == []
+
+
+def test_dark_mode_follows_the_system_and_the_button(browser: Browser, page_file: Path) -> None:
+    dark = Visit(browser, page_file, 1280, "dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert dark.page.evaluate(background) == "rgb(20, 23, 27)"
+    dark.page.click("#theme")
+    assert dark.page.evaluate(background) == "rgb(246, 247, 249)"
+    ink = "document.querySelector('.js-plotly-plot').layout.font.color"
+    assert dark.page.evaluate(ink) == "#1d2126"
+    assert dark.complaints == []
+
+
+def test_the_button_works_from_the_keyboard(browser: Browser, page_file: Path) -> None:
+    visit = Visit(browser, page_file, 1280)
+    visit.page.focus("#theme")
+    visit.page.keyboard.press("Enter")
+    assert visit.page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_figures_and_tables_do_not_overlap_their_captions(desktop: Visit) -> None:
+    overlaps = desktop.page.evaluate(
+        "[...document.querySelectorAll('figure')].filter(f => f.querySelector('.plot')"
+        ".getBoundingClientRect().bottom > f.querySelector('figcaption').getBoundingClientRect()"
+        ".top + 1).length"
+    )
+    assert overlaps == 0
+
+
+def test_it_prints(desktop: Visit) -> None:
+    assert len(desktop.page.pdf()) > 50_000
+
+
+def test_without_plotly_the_page_says_what_is_missing(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(render(made_up_result()), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    assert page.get_by_text("plotly.min.js in the folder of this page").count() == 10
+
+
+def test_heatmaps_are_drawn_as_pictures(tmp_path: Path) -> None:
+    assert write_heatmaps(tmp_path, made_up_result()) == ()
+    pictures = sorted(path.name for path in (tmp_path / "heatmaps").glob("*.png"))
+    assert pictures == [
+        "student-core.png",
+        "student-shortcut.png",
+        "teacher-core.png",
+        "teacher-shortcut.png",
+    ]
+    assert "<svg" in (tmp_path / "heatmaps/teacher-core.svg").read_text(encoding="utf-8")
