@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 OUT ?= runs/teacher-student
 ROLES := teacher,student,teacher-plain,student-plain,student-debiased
-SEED ?= 20
+SEED ?= 21
 comma := ,
 BIN := $(VENV)/bin
 

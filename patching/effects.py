@@ -1,0 +1,224 @@
+"""`Effects`: the effect of every node on every pair, and what can be said of them.
+
+A result is one number per pair and node, never an average: averages, intervals and differences of
+two models are taken later, over units of resampling, on the same pairs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from behavior.errors import DataError, ResultError
+from behavior.examples import Contrast
+from behavior.resampling import Resamples
+from patching.files import read_tensors, write_tensors
+from patching.models.nodes import Node
+from patching.summary import EffectSummary, summarise
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Direction = Literal["noise", "denoise"]
+"""Noise: a corrupted value goes into the clean run. Denoise: a clean one into the corrupted run."""
+
+_TENSORS = ("values", "clean", "corrupted")
+_FILE = "effects.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Effect of each node on each pair, in logits; positive where the node carries the contrast.
+
+    Attributes:
+        values: [pair, node] effects; float32, or float64 from a model opened in float64.
+        nodes: [node] names.
+        clean: [pair] margins of the clean run, in logits.
+        corrupted: [pair] margins of the corrupted run, in logits.
+        units: [pair] unit of resampling.
+        templates: [pair] cluster of the unit; empty strings if none.
+        steps: [pair] the cells, such as `A->C`; empty strings if the pairs came without quads.
+        contrast: What differs between clean and corrupted.
+        direction: `noise` (corrupted into clean) or `denoise` (clean into corrupted).
+        method: `activation patching` (exact) or `attribution patching` (first order).
+        what: What of a node was patched: its `outputs`, or all `heads`, the `patterns` or the
+            `values` of a layer.
+        model: Name of the model.
+        readout: How classes became labels; see `Readout.describe`.
+        unit: Of values and margins.
+    """
+
+    values: Float[Tensor, "pair node"]
+    nodes: tuple[str, ...]
+    clean: Float[Tensor, " pair"]
+    corrupted: Float[Tensor, " pair"]
+    units: tuple[str, ...]
+    templates: tuple[str, ...]
+    steps: tuple[str, ...]
+    contrast: Contrast
+    direction: Direction
+    method: str
+    what: str = "outputs"
+    model: str = ""
+    readout: Mapping[str, object] = field(default_factory=dict[str, object])
+    unit: str = "logits"
+
+    def __post_init__(self) -> None:
+        n_pairs, n_nodes = self.values.shape
+        lengths = {len(getattr(self, name)) for name in (*_PER_PAIR, "clean", "corrupted")}
+        if lengths != {n_pairs} or len(self.nodes) != n_nodes:
+            raise DataError(
+                f"Effects of {n_pairs} pairs and {n_nodes} nodes need as many names, margins, "
+                f"units, templates and steps; got {len(self.nodes)} nodes and {sorted(lengths)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def heads(self) -> Float[Tensor, "pair layer head"]:
+        """Effects of single heads.
+
+        Raises:
+            DataError: If not every head of every layer was patched.
+        """
+        columns = self._columns("head")
+        layers = [layer for layer, _ in columns]
+        n_layers, n_heads = max(layers) + 1, len(columns) // (max(layers) + 1)
+        expected = [(layer, head) for layer in range(n_layers) for head in range(n_heads)]
+        chosen = [columns[place] for place in expected if place in columns]
+        if len(chosen) != len(columns):
+            raise DataError("Some heads were not patched, so there is no [layer, head] array.")
+        return rearrange(
+            self.values[:, chosen], "pair (layer head) -> pair layer head", layer=n_layers
+        )
+
+    @property
+    def mlps(self) -> Float[Tensor, "pair layer"]:
+        """Effects of MLPs.
+
+        Raises:
+            DataError: If not every MLP was patched.
+        """
+        return self._by_layer("mlp")
+
+    @property
+    def layers(self) -> Float[Tensor, "pair layer"]:
+        """Effects of all heads of a layer together.
+
+        Raises:
+            DataError: If not every layer was patched.
+        """
+        return self._by_layer("heads")
+
+    def node(self, name: str) -> Float[Tensor, " pair"]:
+        """Effects of one node.
+
+        Raises:
+            DataError: If it was not patched.
+        """
+        if name not in self.nodes:
+            raise DataError(f"{name!r} was not patched; there are: {', '.join(self.nodes)}.")
+        return self.values[:, self.nodes.index(name)]
+
+    def summary(self, resamples: Resamples | None = None) -> EffectSummary:
+        """Mean, interval, p and q of every node over units of resampling.
+
+        Args:
+            resamples: Shared with other statistics of a comparison; drawn here if missing.
+        """
+        return summarise(self.values, self.nodes, self.units, self.templates, resamples)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row for each pair and node."""
+        n_pairs, n_nodes = self.values.shape
+        parsed = [Node.parse(name) for name in self.nodes]
+        per_pair = {
+            "pair": range(n_pairs),
+            "unit": self.units,
+            "template": self.templates,
+            "step": self.steps,
+            "clean": self.clean.tolist(),
+            "corrupted": self.corrupted.tolist(),
+        }
+        table = pd.DataFrame(per_pair).loc[lambda frame: frame.index.repeat(n_nodes)]
+        return table.reset_index(drop=True).assign(
+            node=list(self.nodes) * n_pairs,
+            layer=pd.array([node.layer for node in parsed] * n_pairs, dtype="Int64"),
+            head=pd.array([node.head for node in parsed] * n_pairs, dtype="Int64"),
+            effect=self.values.flatten().tolist(),
+        )
+
+    def figure(self, resamples: Resamples | None = None, limit: float | None = None) -> "Figure":
+        """Heatmap of the mean effects, layer 0 at the bottom, an MLP column if there are MLPs.
+
+        Args:
+            resamples: As in `summary`.
+            limit: End of the colour range; by default the largest mean.
+        """
+        from patching.heatmap import effects_heatmap  # noqa: PLC0415  (plotly is slow to import)
+
+        return effects_heatmap(self, resamples, limit)
+
+    def save(self, path: Path | str) -> Path:
+        """Write one safetensors file, with everything else as JSON in its header.
+
+        Args:
+            path: The file (`*.safetensors`), or a folder that gets `effects.safetensors`.
+
+        Returns:
+            The file.
+
+        Raises:
+            ResultError: If it cannot be written.
+        """
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
+        return write_tensors(_file(path), tensors, about, kind="effects")
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Effects":
+        """Read what `save` wrote.
+
+        Raises:
+            ResultError: If the file is missing or is no stored effects.
+        """
+        tensors, about = read_tensors(_file(path), kind="effects")
+        fields_read: dict[str, Any] = {**about, **tensors}
+        fields_read |= {name: tuple(about[name]) for name in ("nodes", *_PER_PAIR)}
+        try:
+            return cls(**fields_read)
+        except TypeError as error:
+            raise ResultError(f"{_file(path)} holds no effects of this version.") from error
+
+    def _by_layer(self, kind: str) -> Float[Tensor, "pair layer"]:
+        columns = self._columns(kind)
+        layers = sorted(layer for layer, _ in columns)
+        if layers != list(range(len(layers))):
+            raise DataError(f"Of {kind}, only the layers {layers} were patched.")
+        return self.values[:, [columns[layer, None] for layer in layers]]
+
+    def _columns(self, kind: str) -> dict[tuple[int, int | None], int]:
+        """Columns of all nodes of one kind, by layer and head."""
+        parsed = [Node.parse(name) for name in self.nodes]
+        found = {
+            (node.layer, node.head): i
+            for i, node in enumerate(parsed)
+            if node.kind == kind and node.layer is not None
+        }
+        if not found:
+            raise DataError(f"No {kind} was patched; there are: {', '.join(self.nodes)}.")
+        return found
+
+
+_PER_PAIR = ("units", "templates", "steps")
+
+
+def _file(path: Path | str) -> Path:
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / _FILE
