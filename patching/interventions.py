@@ -130,8 +130,8 @@ def _attention_output(
     source: ActivationCache,
     intervention: Intervention,
     where: Bool[Tensor, "batch pos"] | None,
-) -> Float[Tensor, "batch pos d_model"]:
-    """Recorded output of the attention plus the change that some heads make."""
+) -> Float[Tensor, "batch row d_model"]:
+    """Recorded output of the attention plus the change that some heads make, at `suffix.rows`."""
     layer, heads = intervention.layer, intervention.heads
     rows, chosen = suffix.rows(layer), slice(heads[0], heads[-1] + 1)
     change = source[Site(layer, "z")][:, rows, chosen] - suffix.at(layer, "z")[:, rows, chosen]

@@ -1,5 +1,6 @@
 """The self-check passes on what a family declares, and fails on every wrong declaration."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bert(tmp_path_factory.mktemp("selfcheck") / "bert", n_layers=3)
 
 
-@pytest.fixture
-def model(folder: Path) -> PatchableModel:
+@pytest.fixture(scope="module")
+def opened(folder: Path) -> PatchableModel:
     return load_checkpoint(folder, check=False)
+
+
+@pytest.fixture
+def model(opened: PatchableModel) -> PatchableModel:
+    """A copy of one's own to spoil."""
+    return PatchableModel(copy.deepcopy(opened.hf), opened.tokenizer, BERT, opened.name)
 
 
 def refusal(model: PatchableModel, **declared: Any) -> str:

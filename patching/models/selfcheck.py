@@ -13,6 +13,7 @@ One tiny batch of random token ids (the second row padded), no text:
 Equal logits alone prove nothing about where the hooks are, which is why 2 to 5 exist.
 """
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -58,13 +59,12 @@ class _Check:
         sites = self.model.sites(ACTIVATIONS)
         embedded: list[Tensor] = []
         hook = self.model.modules.embedding.register_forward_hook(
-            lambda _module, _inputs, output: embedded.append(output)
+            lambda *call: embedded.append(call[-1])
         )
-        try:
-            with self.model.hooks.reading(sites) as self.values:
-                logits = self.model.forward(self.batch)
-        finally:
-            hook.remove()
+        with ExitStack() as stack:
+            stack.callback(hook.remove)
+            self.values = stack.enter_context(self.model.hooks.reading(sites))
+            logits = self.model.forward(self.batch)
         if len(embedded) != 1:
             raise _failure(self.model, f"the embedding ran {len(embedded)} times, not once")
         self.equal(self.at(0, "resid_pre"), embedded[0], "layer 0 reads the embedding")
