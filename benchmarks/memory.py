@@ -25,7 +25,7 @@ MEGABYTE = 2**20
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Peak memory of few and many pairs.")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--size", default="2x4x64", help="LAYERSxHEADSxWIDTH")
     parser.add_argument("--tokens", type=int, default=24)

@@ -159,7 +159,7 @@ class Effects:
 
         Args:
             resamples: As in `summary`.
-            limit: End of the colour range; by default the largest mean.
+            limit: End of the colour range; by default the largest mean of a head or layer.
         """
         from patching.heatmap import effects_heatmap  # noqa: PLC0415  (plotly is slow to import)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from patching.positions import PositionEffects
 
 _COLOURS = "RdBu_r"
+_MLP = "MLP"
 _CELL, _MARGIN = 34, 150
 
 
@@ -40,15 +41,16 @@ def head_heatmap(
         mlps: One number for each MLP.
         title: Should name unit, direction and n.
         unit: Shown at the colour bar.
-        limit: End of the colour range, which is symmetric; by default the largest number. Give
-            one limit to all heatmaps that are to be compared.
+        limit: End of the colour range, which is symmetric; by default the largest number of a
+            head, as MLPs often carry far more. Give one limit to all heatmaps that are to be
+            compared.
         unclear: Cells to be marked with a cross, MLP column last.
         hover: Text of each cell, MLP column last.
     """
     values, columns = heads, [str(head) for head in range(heads.shape[1])]
     if mlps is not None:
-        values, columns = np.column_stack([heads, mlps]), [*columns, "MLP"]
-    figure = go.Figure(_cells(values, columns, unit, limit, hover))
+        values, columns = np.column_stack([heads, mlps]), [*columns, _MLP]
+    figure = go.Figure(_cells(values, columns, unit, _limit(heads, limit), hover))
     if unclear is not None:
         figure.add_trace(_crosses(unclear, columns))
     _lay_out(figure, title, "head", columns, [str(layer) for layer in range(len(values))])
@@ -80,7 +82,9 @@ def effects_heatmap(
             f"{node}: {summary.mean[i]:.4f} [{summary.low[i]:.4f}, {summary.high[i]:.4f}], "
             f"q = {summary.q[i]:.3f}"
         )
-    figure = go.Figure(_cells(values, names, effects.unit, limit, hover))
+    of_heads = [place for place, name in enumerate(names) if name != _MLP]
+    end = _limit(values[:, of_heads] if of_heads else values, limit)
+    figure = go.Figure(_cells(values, names, effects.unit, end, hover))
     figure.add_trace(_crosses(unclear, names))
     _lay_out(figure, _title(effects, summary.n), "head", names, [str(i) for i in range(n_layers)])
     return figure
@@ -97,7 +101,7 @@ def positions_heatmap(
     places = zip(*(effects.words[i] for i in pairs), strict=True)
     words = [same[0] if len(set(same)) == 1 else "..." for same in places]
     columns = [f"{place} {word}" for place, word in enumerate(words)]
-    figure = go.Figure(_cells(values, columns, effects.unit, limit, None))
+    figure = go.Figure(_cells(values, columns, effects.unit, _limit(values, limit), None))
     title = (
         f"{effects.model}: {effects.contrast} contrast, {effects.site} patched at one word<br>"
         f"<sup>{effects.direction}, effect in {effects.unit}, mean of {len(pairs)} of "
@@ -111,11 +115,9 @@ def _cells(
     values: Float[np.ndarray, "row column"],
     columns: Sequence[str],
     unit: str,
-    limit: float | None,
+    end: float,
     hover: Sequence[Sequence[str]] | None,
 ) -> go.Heatmap:
-    largest = float(np.nanmax(np.abs(values))) if limit is None else limit
-    end = largest or 1.0
     return go.Heatmap(
         z=values,
         x=list(columns),
@@ -130,6 +132,10 @@ def _cells(
         xgap=1,
         ygap=1,
     )
+
+
+def _limit(values: Float[np.ndarray, "row column"], limit: float | None) -> float:
+    return limit if limit is not None else float(np.nanmax(np.abs(values))) or 1.0
 
 
 def _crosses(unclear: Bool[np.ndarray, "row column"], columns: Sequence[str]) -> go.Scatter:
@@ -165,7 +171,7 @@ def _columns(nodes: Sequence[str]) -> dict[str, tuple[int, str]]:
     for name in nodes:
         node = Node.parse(name)
         if node.layer is not None:
-            column = {"head": str(node.head), "mlp": "MLP", "heads": "all heads"}[node.kind]
+            column = {"head": str(node.head), "mlp": _MLP, "heads": "all heads"}[node.kind]
             found[name] = node.layer, column
     if not found:
         raise DataError(f"None of {', '.join(nodes)} has a layer, so there is no heatmap.")
@@ -173,7 +179,7 @@ def _columns(nodes: Sequence[str]) -> dict[str, tuple[int, str]]:
 
 
 def _column_order(column: str) -> tuple[int, int]:
-    return (0, int(column)) if column.isdecimal() else (1 + (column == "MLP"), 0)
+    return (0, int(column)) if column.isdecimal() else (1 + (column == _MLP), 0)
 
 
 def _title(effects: "Effects", n: int) -> str:

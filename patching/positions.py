@@ -23,9 +23,9 @@ from patching.effects import Direction
 from patching.files import read_tensors, write_tensors
 from patching.interventions import Intervention, needed_sites, patched_logits
 from patching.models.model import PatchableModel
-from patching.runs import Chunk, PairRunner, Progress
+from patching.runs import Chunk, MeasuredPairs, PairRunner, Progress
 from patching.suffix import open_suffix
-from patching.words import align_words, has_word, word_index
+from patching.words import WordLayout, align_words, has_word, word_index
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -162,30 +162,11 @@ def patch_positions(
         DataError: As in `patch_heads`.
     """
     runner = PairRunner(model, pairs, direction, readout, collapse)
-    plan = _plan(model, site)
-    layouts = align_words(model, pairs)
-    present = has_word(layouts)
-
-    def patch(chunk: Chunk) -> Float[Tensor, "column batch"]:
-        here = word_index([layouts[i] for i in chunk.pairs], chunk.n_positions, model.device)
-        with open_suffix(model, chunk.target.batch, chunk.target.cache) as suffix:
-            margins = [
-                runner.stacked_margins(
-                    [
-                        patched_logits(suffix, chunk.source.cache, intervention, here == word)
-                        for word in range(int(here.max()) + 1)
-                    ],
-                    chunk.pairs,
-                )
-                for intervention in plan
-            ]
-        return torch.cat([_padded(layer, present.shape[1]) for layer in margins])
-
-    chunks = runner.chunks(needed_sites(model, plan), batch_size=batch_size, progress=progress)
-    table = runner.measure(chunks, patch, n_columns=len(plan) * present.shape[1])
+    plan, layouts = _plan(model, site), align_words(model, pairs)
+    table = _measure_words(runner, plan, layouts, batch_size, progress)
     values = rearrange(table.values, "pair (layer word) -> pair layer word", layer=len(plan))
     return PositionEffects(
-        values=values * present[:, None],
+        values=values * has_word(layouts)[:, None],
         words=tuple(layout.words for layout in layouts),
         clean=table.clean,
         corrupted=table.corrupted,
@@ -208,6 +189,33 @@ def _plan(model: PatchableModel, site: PositionSite) -> list[Intervention]:
         return [Intervention(f"a{layer}", "heads", layer, heads) for layer in layers]
     later = 1 if site == "resid_post" else 0
     return [Intervention(f"L{layer}.{site}", "stream", layer + later) for layer in layers]
+
+
+def _measure_words(
+    runner: PairRunner,
+    plan: Sequence[Intervention],
+    layouts: list[WordLayout],
+    batch_size: int | None,
+    progress: Progress | None,
+) -> MeasuredPairs:
+    """A column for each layer and word, up to the most words of any pair, layer by layer."""
+    model, n_words = runner.model, has_word(layouts).shape[1]
+
+    def patch(chunk: Chunk) -> Float[Tensor, "column batch"]:
+        here = word_index([layouts[i] for i in chunk.pairs], chunk.n_positions, model.device)
+        columns: list[Tensor] = []
+        with open_suffix(model, chunk.target.batch, chunk.target.cache) as suffix:
+            for intervention in plan:
+                logits = [
+                    patched_logits(suffix, chunk.source.cache, intervention, here == word)
+                    for word in range(int(here.max()) + 1)
+                ]
+                margins = runner.stacked_margins(logits, chunk.pairs)
+                columns.append(_padded(margins, n_words))
+        return torch.cat(columns)
+
+    chunks = runner.chunks(needed_sites(model, plan), batch_size=batch_size, progress=progress)
+    return runner.measure(chunks, patch, n_columns=len(plan) * n_words)
 
 
 def _padded(margins: Float[Tensor, "word batch"], n_words: int) -> Float[Tensor, "most batch"]:

@@ -1,7 +1,7 @@
 """Cuts inputs, sorted by length, into batches that fit a processor's cache.
 
-On a CPU a batch whose widest activation stays in the cache runs up to twice as fast as a large
-one, and sorting keeps padding away. Longest first: if memory is short, it is short at once.
+On a CPU a batch whose widest activation stays in the cache runs faster than a large one, and
+sorting keeps padding away. Longest first: if memory is short, it is short at once.
 """
 
 import math
