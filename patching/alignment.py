@@ -81,7 +81,7 @@ def _rows(
 def _misaligned(model: PatchableModel, rows: Sequence[Encoded]) -> str | None:
     if len({len(row) for row in rows}) > 1:
         return _LENGTHS
-    if len({row.types.tobytes() for row in rows}) > 1:
+    if len({(row.second_start, row.types.tobytes()) for row in rows}) > 1:
         return _BOUNDARIES
     return _LONG if len(rows[0]) > model.spec.max_length else None
 

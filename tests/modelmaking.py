@@ -1,6 +1,8 @@
 """Small random models in Hugging Face folders, for tests."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -8,7 +10,18 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from behavior.examples import Contrast, Pairs, TextInput
 
@@ -16,18 +29,26 @@ NOUNS = ("doctor", "nurse", "judge", "lawyer", "actor", "banker", "artist", "stu
 VERBS = ("saw", "helped", "called", "thanked", "met", "paid")
 WORDS = ("the", "a", "not", "today", "##s", "##ed", ".", *NOUNS, *VERBS)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROBERTA_SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
 CLASSES = ("entailment", "neutral", "contradiction")
+FAMILIES = ("bert", "roberta", "distilbert", "electra")
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
+def make_tokenizer(
+    *,
+    special: Sequence[str] = SPECIAL,
+    pair: str = "[CLS] $A [SEP] $B:1 [SEP]:1",
+    has_types: bool = True,
+) -> PreTrainedTokenizerFast:
+    vocabulary = {word: i for i, word in enumerate((*special, *WORDS))}
+    types = ["token_type_ids"] if has_types else []
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+        pair=pair,
+        special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -36,7 +57,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        model_input_names=["input_ids", *types, "attention_mask"],
         model_max_length=64,
     )
 
@@ -63,17 +84,54 @@ def make_bert(
         id2label=dict(enumerate(classes)),
         label2id={name: i for i, name in enumerate(classes)},
     )
-    model = BertForSequenceClassification(config)
+    return _save_enlarged(BertForSequenceClassification(config), make_tokenizer(), folder, scale)
+
+
+def make_family(
+    folder: Path, family: str, *, seed: int = 0, scale: float = 8.0, **sizes: Any
+) -> Path:
+    """A classifier of a family: 3 layers of 3 heads unless said otherwise, and its tokenizer."""
+    torch.manual_seed(seed)
+    sizes = {
+        "vocab_size": len(SPECIAL) + len(WORDS),
+        "max_position_embeddings": 64,
+        "id2label": dict(enumerate(CLASSES)),
+        "label2id": {name: i for i, name in enumerate(CLASSES)},
+        "num_hidden_layers": 3,
+        "num_attention_heads": 3,
+        "hidden_size": 24,
+        **sizes,
+    }
+    tokenizer = make_tokenizer()
+    if family == "bert":
+        model = BertForSequenceClassification(BertConfig(intermediate_size=96, **sizes))
+    elif family == "electra":
+        sizes = {"embedding_size": 10, "intermediate_size": 96, **sizes}
+        model = ElectraForSequenceClassification(ElectraConfig(**sizes))
+    elif family == "distilbert":
+        tokenizer = make_tokenizer(has_types=False)
+        model = DistilBertForSequenceClassification(DistilBertConfig(hidden_dim=96, **sizes))
+    else:
+        pair = "[CLS] $A [SEP] [SEP] $B [SEP]"
+        tokenizer = make_tokenizer(special=ROBERTA_SPECIAL, pair=pair, has_types=False)
+        sizes = {"type_vocab_size": 1, "intermediate_size": 96, **sizes}
+        model = RobertaForSequenceClassification(RobertaConfig(**sizes))
+    return _save_enlarged(model, tokenizer, folder, scale)
+
+
+def _save_enlarged(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, scale: float
+) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "LayerNorm" in name:
+            if "LayerNorm" in name or "layer_norm" in name:
                 parameter.add_(0.2 * torch.randn_like(parameter))
             elif "bias" in name:
                 parameter.copy_(0.2 * torch.randn_like(parameter))
             else:
                 parameter.mul_(scale)
     model.save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

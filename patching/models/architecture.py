@@ -27,7 +27,8 @@ class Architecture:
         family: Short name, shown to users.
         model_type: `model_type` in config.json.
         model_class: Name of the transformers class.
-        embedding: Module whose output enters layer 0, from the model.
+        embedding: Module whose output enters layer 0, from the model; of several paths, the first
+            that the model has.
         layers: List of layers, from the model. The other paths start from a layer.
         attention: Module that calls the attention function.
         q: Query projection.
@@ -44,12 +45,15 @@ class Architecture:
         n_heads: Config field with the number of heads.
         d_model: Config field with the width of the stream.
         max_length: Config field with the number of positions.
+        positions_follow_padding: Whether positions are counted from one past the id of the padding
+            token, so that inputs may have that many tokens fewer.
+        token_types: Config field with the number of token types; None if there are none.
     """
 
     family: str
     model_type: str
     model_class: str
-    embedding: str
+    embedding: str | tuple[str, ...]
     layers: str
     attention: str
     q: str
@@ -65,6 +69,8 @@ class Architecture:
     n_heads: str = "num_attention_heads"
     d_model: str = "hidden_size"
     max_length: str = "max_position_embeddings"
+    positions_follow_padding: bool = False
+    token_types: str | None = "type_vocab_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,7 @@ def bind(architecture: Architecture, hf: nn.Module) -> BoundModules:
             "in patching/models/families."
         )
     return BoundModules(
-        embedding=_module(hf, architecture.embedding, architecture),
+        embedding=_embedding(hf, architecture),
         layers=tuple(
             LayerModules(
                 block,
@@ -172,6 +178,14 @@ def bind(architecture: Architecture, hf: nn.Module) -> BoundModules:
             for block in layers
         ),
     )
+
+
+def _embedding(hf: nn.Module, architecture: Architecture) -> nn.Module:
+    declared = architecture.embedding
+    *preferred, last = (declared,) if isinstance(declared, str) else declared
+    present = {name for name, _ in hf.named_modules()}
+    path = next((path for path in preferred if path in present), last)
+    return _module(hf, path, architecture)
 
 
 def _module(root: nn.Module, path: str, architecture: Architecture) -> nn.Module:

@@ -27,11 +27,13 @@ class Encoded:
 
     Attributes:
         ids: [pos] token ids.
-        types: [pos] 0 for the first text, 1 for the second; all 0 where a family has no types.
+        types: [pos] token types; all 0 where the tokenizer gives none.
+        second_start: Where the second text starts; None if there is none, or it is empty.
     """
 
     ids: NDArray[np.int32]
     types: NDArray[np.int8]
+    second_start: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,13 +45,20 @@ class TextEncoder:
     Attributes:
         tokenizer: The transformers tokenizer.
         max_length: Longest row the model takes, in tokens.
+        takes_types: Whether the model tells token types apart.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, max_length: int, device: torch.device
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        device: torch.device,
+        *,
+        takes_types: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.takes_types = takes_types
         self._device = device
         if tokenizer.pad_token_id is None:
             raise CheckpointError(
@@ -92,7 +101,7 @@ class TextEncoder:
             mask[i, : len(row)] = 1
             types[i, : len(row)] = row.types
         arrays = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self.tokenizer.model_input_names:
+        if self.takes_types and "token_type_ids" in self.tokenizer.model_input_names:
             arrays["token_type_ids"] = types
         return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
 
@@ -128,9 +137,10 @@ class TextEncoder:
     def _encode_block(self, inputs: Sequence[TextInput]) -> list[Encoded]:
         encoding = self._tokenize(inputs)
         types = encoding.get("token_type_ids") or [[0] * len(ids) for ids in encoding["input_ids"]]
+        starts = _second_starts(encoding)
         return [
-            Encoded(np.asarray(ids, dtype=np.int32), np.asarray(kinds, dtype=np.int8))
-            for ids, kinds in zip(encoding["input_ids"], types, strict=True)
+            Encoded(np.asarray(ids, dtype=np.int32), np.asarray(kinds, dtype=np.int8), start)
+            for ids, kinds, start in zip(encoding["input_ids"], types, starts, strict=True)
         ]
 
     def _tokenize(self, inputs: Sequence[TextInput]) -> Any:
@@ -149,3 +159,11 @@ class TextEncoder:
             return_attention_mask=False,
             verbose=False,
         )
+
+
+def _second_starts(encoding: Any) -> list[int | None]:
+    """First token of each second text; tokenizers that are not fast do not tell."""
+    if encoding.encodings is None:
+        return [None] * len(encoding["input_ids"])
+    sequences = (row.sequence_ids for row in encoding.encodings)
+    return [ids.index(1) if 1 in ids else None for ids in sequences]

@@ -61,7 +61,9 @@ class PatchableModel:
         self.spec = read_spec(hf, tokenizer, architecture)
         self.digest = digest
         self.modules: BoundModules = bind(architecture, hf)
-        self.encoder = TextEncoder(tokenizer, self.spec.max_length, self.device)
+        self.encoder = TextEncoder(
+            tokenizer, self.spec.max_length, self.device, takes_types=self.spec.n_token_types > 1
+        )
         self.hooks = SiteHooks(hf, architecture, self.modules, self.spec.n_heads)
         self._rows: Tensor | None = None
         self._n_patches = 0

@@ -21,6 +21,7 @@ class ModelSpec:
         n_classes: Classes of the classifier.
         classes: Their names, in the order of the logits.
         max_length: Tokens that an input may have, special tokens included.
+        n_token_types: Token types that tell the texts of an input apart; 1 if it has none.
         n_parameters: Trained numbers.
     """
 
@@ -32,6 +33,7 @@ class ModelSpec:
     n_classes: int
     classes: tuple[str, ...]
     max_length: int
+    n_token_types: int
     n_parameters: int
 
     @property
@@ -57,6 +59,17 @@ def read_spec(
         d_head=d_model // n_heads,
         n_classes=len(classes),
         classes=classes,
-        max_length=min(getattr(config, architecture.max_length), tokenizer.model_max_length),
+        max_length=min(_n_positions(config, architecture), tokenizer.model_max_length),
+        n_token_types=_n_token_types(config, architecture),
         n_parameters=sum(parameter.numel() for parameter in hf.parameters()),
     )
+
+
+def _n_positions(config: Any, architecture: Architecture) -> int:
+    """Positions that tokens can have."""
+    positions: int = getattr(config, architecture.max_length)
+    return positions - (config.pad_token_id + 1 if architecture.positions_follow_padding else 0)
+
+
+def _n_token_types(config: Any, architecture: Architecture) -> int:
+    return 1 if architecture.token_types is None else getattr(config, architecture.token_types)
