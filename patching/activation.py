@@ -18,20 +18,20 @@ from torch import Tensor
 
 from behavior.errors import DataError
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from patching.effects import Direction, Effects
-from patching.interventions import Intervention, needed_sites, patched_logits, plan_nodes
+from patching.interventions import Intervention, plan_nodes
 from patching.models.model import PatchableModel
-from patching.models.nodes import head_nodes, layer_nodes, mlp_nodes
+from patching.patched_runs import open_runs, recorded_sites
 from patching.runs import Chunk, PairRunner, Progress
-from patching.suffix import open_suffix
 
 LayerPart = Literal["heads", "patterns", "values"]
 
 
 def patch_heads(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     batch_size: int | None = None,
@@ -53,14 +53,13 @@ def patch_heads(
     Raises:
         DataError: If pairs are not aligned, or name labels that the model does not have.
     """
-    nodes = head_nodes(model.spec.n_layers, model.spec.n_heads)
     runner = PairRunner(model, pairs, direction, readout, collapse)
-    return _measure(runner, plan_nodes(model, nodes), batch_size, progress)
+    return _measure(runner, plan_nodes(model, model.spec.heads), batch_size, progress)
 
 
 def patch_mlps(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     batch_size: int | None = None,
@@ -70,13 +69,13 @@ def patch_mlps(
 ) -> Effects:
     """Exact effect of every MLP, in logits; arguments as in `patch_heads`."""
     runner = PairRunner(model, pairs, direction, readout, collapse)
-    plan = plan_nodes(model, mlp_nodes(model.spec.n_layers))
+    plan = plan_nodes(model, require_mlps(model))
     return _measure(runner, plan, batch_size, progress)
 
 
 def patch_nodes(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     nodes: Sequence[str],
     direction: Direction = "noise",
     *,
@@ -96,7 +95,7 @@ def patch_nodes(
 
 def patch_layers(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     what: LayerPart = "heads",
     *,
@@ -105,7 +104,7 @@ def patch_layers(
     collapse: Collapse = "logsumexp",
     progress: Progress | None = None,
 ) -> Effects:
-    """Exact effect of all heads of a layer together, in logits.
+    """Exact effect of all heads of a row together, in logits.
 
     Args:
         model: The model.
@@ -123,15 +122,28 @@ def patch_layers(
         DataError: As in `patch_heads`.
     """
     runner = PairRunner(model, pairs, direction, readout, collapse)
-    nodes = layer_nodes(model.spec.n_layers)
+    nodes = model.spec.rows
     if what == "heads":
         plan = plan_nodes(model, nodes)
     elif what in ("patterns", "values"):
+        if model.modules.layers[0].q is None:
+            raise DataError(f"{model.name!r} has no attention, so no {what}. Patch 'heads'.")
         kind = "pattern" if what == "patterns" else "values"
         plan = tuple(Intervention(name, kind, layer) for layer, name in enumerate(nodes))
     else:
         raise DataError(f"Unknown part {what!r}; expected 'heads', 'patterns' or 'values'.")
     return _measure(runner, plan, batch_size, progress, what)
+
+
+def require_mlps(model: PatchableModel) -> tuple[str, ...]:
+    """Names of the MLPs.
+
+    Raises:
+        DataError: If the model has none.
+    """
+    if not model.spec.mlps:
+        raise DataError(f"{model.name!r} has no MLPs. Patch its heads.")
+    return model.spec.mlps
 
 
 def _measure(
@@ -144,11 +156,11 @@ def _measure(
     model = runner.model
 
     def patch(chunk: Chunk) -> Float[Tensor, "column batch"]:
-        with open_suffix(model, chunk.target.batch, chunk.target.cache) as suffix:
-            logits = [patched_logits(suffix, chunk.source.cache, one) for one in plan]
+        with open_runs(model, chunk) as run:
+            logits = [run(one, None) for one in plan]
         return runner.stacked_margins(logits, chunk.pairs)
 
-    sites = needed_sites(model, plan)
+    sites = recorded_sites(model, plan)
     chunks = runner.chunks(sites, batch_size=batch_size, progress=progress)
     nodes = [intervention.name for intervention in plan]
     return runner.effects(chunks, patch, nodes, "activation patching", what)

@@ -4,7 +4,7 @@ A result is one number per pair and node, never an average: averages, intervals 
 two models are taken later, over units of resampling, on the same pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ from behavior.errors import DataError, ResultError
 from behavior.examples import Contrast
 from behavior.resampling import Resamples
 from patching.files import read_tensors, write_tensors
-from patching.models.nodes import Node
+from patching.models.nodes import Node, NodeKind
 from patching.summary import EffectSummary, summarise
 
 if TYPE_CHECKING:
@@ -81,40 +81,43 @@ class Effects:
         return len(self.values)
 
     @property
-    def heads(self) -> Float[Tensor, "pair layer head"]:
-        """Effects of single heads.
-
-        Raises:
-            DataError: If not every head of every layer was patched.
-        """
-        columns = self._columns("head")
-        layers = [layer for layer, _ in columns]
-        n_layers, n_heads = max(layers) + 1, len(columns) // (max(layers) + 1)
-        expected = [(layer, head) for layer in range(n_layers) for head in range(n_heads)]
-        chosen = [columns[place] for place in expected if place in columns]
-        if len(chosen) != len(columns):
-            raise DataError("Some heads were not patched, so there is no [layer, head] array.")
-        return rearrange(
-            self.values[:, chosen], "pair (layer head) -> pair layer head", layer=n_layers
-        )
+    def rows(self) -> tuple[str, ...]:
+        """[row] names of the rows of `heads`, such as `a0`, `dec.x1` or `s0.b1`."""
+        return tuple(dict.fromkeys(node.row for node in self._ordered("head")))
 
     @property
-    def mlps(self) -> Float[Tensor, "pair layer"]:
-        """Effects of MLPs.
+    def heads(self) -> Float[Tensor, "pair row head"]:
+        """Effects of single heads; of an encoder-decoder the encoder's rows come first.
+
+        Raises:
+            DataError: If not every head of every row was patched.
+        """
+        columns = self._ordered("head")
+        n_rows, n_heads = len(self.rows), len(columns) // len(self.rows)
+        found = [(node.row, node.head) for node in columns]
+        expected = [(row, head) for row in self.rows for head in range(n_heads)]
+        if found != expected or not _contiguous(columns):
+            raise DataError("Some heads were not patched, so there is no [layer, head] array.")
+        chosen = list(columns.values())
+        return rearrange(self.values[:, chosen], "pair (row head) -> pair row head", row=n_rows)
+
+    @property
+    def mlps(self) -> Float[Tensor, "pair mlp"]:
+        """Effects of MLPs, in the order of their rows.
 
         Raises:
             DataError: If not every MLP was patched.
         """
-        return self._by_layer("mlp")
+        return self._by_row("mlp")
 
     @property
-    def layers(self) -> Float[Tensor, "pair layer"]:
-        """Effects of all heads of a layer together.
+    def layers(self) -> Float[Tensor, "pair row"]:
+        """Effects of all heads of a row together.
 
         Raises:
-            DataError: If not every layer was patched.
+            DataError: If not every row was patched.
         """
-        return self._by_layer("heads")
+        return self._by_row("heads")
 
     def node(self, name: str) -> Float[Tensor, " pair"]:
         """Effects of one node.
@@ -196,24 +199,37 @@ class Effects:
         except TypeError as error:
             raise ResultError(f"{_file(path)} holds no effects of this version.") from error
 
-    def _by_layer(self, kind: str) -> Float[Tensor, "pair layer"]:
-        columns = self._columns(kind)
-        layers = sorted(layer for layer, _ in columns)
-        if layers != list(range(len(layers))):
-            raise DataError(f"Of {kind}, only the layers {layers} were patched.")
-        return self.values[:, [columns[layer, None] for layer in layers]]
+    def _by_row(self, kind: NodeKind) -> Float[Tensor, "pair row"]:
+        columns = self._ordered(kind)
+        if not _contiguous(columns):
+            names = ", ".join(map(str, columns))
+            raise DataError(f"Of {kind}, only {names} were patched. Patch all of them.")
+        return self.values[:, list(columns.values())]
 
-    def _columns(self, kind: str) -> dict[tuple[int, int | None], int]:
-        """Columns of all nodes of one kind, by layer and head."""
-        parsed = [Node.parse(name) for name in self.nodes]
-        found = {
-            (node.layer, node.head): i
-            for i, node in enumerate(parsed)
-            if node.kind == kind and node.layer is not None
-        }
+    def _ordered(self, kind: NodeKind) -> dict[Node, int]:
+        """Columns of all nodes of one kind, in the order in which they run."""
+        parsed = {Node.parse(name): i for i, name in enumerate(self.nodes)}
+        found = {node: i for node, i in parsed.items() if node.kind == kind}
         if not found:
             raise DataError(f"No {kind} was patched; there are: {', '.join(self.nodes)}.")
-        return found
+        stacks = list(dict.fromkeys(_base(node) for node in found))
+
+        def place(node: Node) -> tuple[int, int, str, int]:
+            return stacks.index(_base(node)), node.layer or 0, node.stack, node.head or 0
+
+        return {node: found[node] for node in sorted(found, key=place)}
+
+
+def _base(node: Node) -> str:
+    return node.stack.removesuffix(".x")
+
+
+def _contiguous(nodes: Iterable[Node]) -> bool:
+    """Whether each stack has its layers from 0 on, none left out."""
+    layers: dict[str, set[int]] = {}
+    for node in nodes:
+        layers.setdefault(node.stack, set()).add(node.layer or 0)
+    return all(found == set(range(len(found))) for found in layers.values())
 
 
 _PER_PAIR = ("units", "templates", "steps")

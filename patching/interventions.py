@@ -4,11 +4,13 @@ An `Intervention` puts values of another run into this one:
 
 | kind | what moves |
 |---|---|
-| `stream` | the residual stream that enters a layer |
-| `heads` | z of some heads of a layer, through their columns of W_O |
-| `mlp` | the output of a layer's MLP |
-| `pattern` | q and k of a layer, and so all its attention patterns; its own values stay |
-| `values` | v of a layer; its own attention patterns stay |
+| `inputs` | the embeddings of all streams |
+| `stream` | the residual stream that enters a row |
+| `stream out` | the residual stream that leaves a row |
+| `heads` | z of some heads of a row, through their columns of W_O |
+| `mlp` | the output of a row's MLP |
+| `pattern` | q and k of a row, and so all its attention patterns; its own values stay |
+| `values` | v of a row; its own attention patterns stay |
 """
 
 from collections.abc import Sequence
@@ -20,15 +22,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from behavior.errors import DataError
+from patching.models.binding import LayerModules
 from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
 from patching.models.nodes import Activation, Node, Site
-from patching.suffix import Suffix
+from patching.suffix import Suffix, needed_beside
 
-Kind = Literal["stream", "heads", "mlp", "pattern", "values"]
+Kind = Literal["inputs", "stream", "stream out", "heads", "mlp", "pattern", "values"]
 
 _NEEDED: dict[Kind, tuple[Activation, ...]] = {
+    "inputs": ("resid_pre",),
     "stream": ("resid_pre",),
+    "stream out": ("resid_pre", "resid_post"),
     "heads": ("resid_pre", "z", "attn_out"),
     "mlp": ("resid_pre", "z", "attn_out", "mlp_out"),
     "pattern": ("resid_pre", "q", "k"),
@@ -43,7 +48,7 @@ class Intervention:
     Attributes:
         name: Node that it is reported under.
         kind: What moves.
-        layer: Where; a stream may also enter one past the last layer.
+        layer: Position of the row in `model.modules.layers`.
         heads: Which heads, consecutive, for the kind `heads`.
     """
 
@@ -68,14 +73,13 @@ def plan_nodes(model: PatchableModel, nodes: Sequence[str]) -> tuple[Interventio
 
 def needed_sites(model: PatchableModel, plan: Sequence[Intervention]) -> tuple[Site, ...]:
     """What has to be recorded of both runs."""
-    n_layers = model.spec.n_layers
-    found = {
-        Site(intervention.layer, activation)
-        if intervention.layer < n_layers
-        else Site(n_layers - 1, "resid_post")
-        for intervention in plan
-        for activation in _NEEDED[intervention.kind]
-    }
+    rows = model.modules.layers
+    found = needed_beside(model, (intervention.layer for intervention in plan))
+    for intervention in plan:
+        one = (rows[intervention.layer],)
+        chosen = model.modules.entries if intervention.kind == "inputs" else one
+        for activation in _NEEDED[intervention.kind]:
+            found |= {row.site(activation) for row in chosen}
     return tuple(sorted(found))
 
 
@@ -91,38 +95,46 @@ def patched_logits(
         suffix: The run that is patched into.
         source: Activations of the run that is patched from, aligned with it.
         intervention: What moves.
-        where: Positions at which it moves; None means all. Only for `stream` and `heads`.
+        where: Positions at which it moves; None means all. Only for streams and heads.
     """
     layer = intervention.layer
     match intervention.kind:
+        case "inputs":
+            return _other_inputs(suffix, source)
         case "heads":
             return suffix.from_attention(
                 layer, _attention_output(suffix, source, intervention, where)
             )
         case "stream":
-            return suffix.from_stream(layer, _stream(suffix, source, layer, where))
+            return suffix.entering(layer, _stream(suffix, source, layer, "resid_pre", where))
+        case "stream out":
+            return suffix.leaving(layer, _stream(suffix, source, layer, "resid_post", where))
         case "mlp":
-            return suffix.from_mlp(layer, source[Site(layer, "mlp_out")])
+            return suffix.from_mlp(layer, source[_row(suffix, layer).site("mlp_out")])
         case "pattern":
-            query, key = (_by_head(source, layer, name) for name in ("q", "k"))
+            query, key = (_by_head(suffix, source, layer, name) for name in ("q", "k"))
             return suffix.with_attention(layer, lambda call: replace(call, query=query, key=key))
         case "values":
-            value = _by_head(source, layer, "v")
+            value = _by_head(suffix, source, layer, "v")
             return suffix.with_attention(layer, lambda call: replace(call, value=value))
 
 
 def _plan_node(model: PatchableModel, name: str) -> Intervention:
     node = Node.parse(name)
+    if node.kind == "input" and not node.stack:
+        return Intervention(name, "inputs", 0)
     site = model.site(name)
+    row = model.row(site)
+    layer = model.modules.layers.index(row)
     match node.kind:
         case "head":
-            return Intervention(name, "heads", site.layer, (site.head or 0,))
+            return Intervention(name, "heads", layer, (site.head or 0,))
         case "heads":
-            return Intervention(name, "heads", site.layer, tuple(range(model.spec.n_heads)))
+            return Intervention(name, "heads", layer, tuple(range(row.n_heads)))
         case "mlp":
-            return Intervention(name, "mlp", site.layer)
+            return Intervention(name, "mlp", layer)
         case _:
-            return Intervention(name, "stream", 0)
+            return Intervention(name, "stream", layer)
 
 
 def _attention_output(
@@ -133,26 +145,44 @@ def _attention_output(
 ) -> Float[Tensor, "batch row d_model"]:
     """Recorded output of the attention plus the change that some heads make, at `suffix.rows`."""
     layer, heads = intervention.layer, intervention.heads
-    rows, chosen = suffix.rows(layer), slice(heads[0], heads[-1] + 1)
-    change = source[Site(layer, "z")][:, rows, chosen] - suffix.at(layer, "z")[:, rows, chosen]
+    row, positions = _row(suffix, layer), suffix.rows(layer)
+    chosen = slice(heads[0], heads[-1] + 1)
+    change = source[row.site("z")][:, positions, chosen]
+    change = change - suffix.at(layer, "z")[:, positions, chosen]
     if where is not None:
-        change = change * where[:, rows, None, None]
-    d_head = suffix.model.spec.d_head
-    weight = suffix.model.modules.layers[layer].output_weight
-    columns = weight[:, heads[0] * d_head : (heads[-1] + 1) * d_head]
-    moved = change.flatten(start_dim=2) @ columns.T
-    return moved.add_(suffix.at(layer, "attn_out")[:, rows])
+        change = change * where[:, positions, None, None]
+    columns = row.columns(heads[0], heads[-1])
+    shape = suffix.shape(layer) if row.is_image else None
+    moved = row.project(change.flatten(start_dim=2), columns, shape)
+    return moved.add_(suffix.at(layer, "attn_out")[:, positions])
 
 
 def _stream(
-    suffix: Suffix, source: ActivationCache, layer: int, where: Bool[Tensor, "batch pos"] | None
+    suffix: Suffix,
+    source: ActivationCache,
+    layer: int,
+    activation: Activation,
+    where: Bool[Tensor, "batch pos"] | None,
 ) -> Float[Tensor, "batch pos d_model"]:
-    n_layers = suffix.model.spec.n_layers
-    site = Site(layer, "resid_pre") if layer < n_layers else Site(n_layers - 1, "resid_post")
+    site = _row(suffix, layer).site(activation)
     if where is None:
         return source[site]
     return torch.where(where[:, :, None], source[site], suffix.cache[site])
 
 
-def _by_head(source: ActivationCache, layer: int, activation: Activation) -> Tensor:
-    return source[Site(layer, activation)].transpose(1, 2)
+def _other_inputs(suffix: Suffix, source: ActivationCache) -> Float[Tensor, "batch n_classes"]:
+    """A whole forward: several streams begin at different places of it."""
+    sites = [row.site("resid_pre") for row in suffix.model.modules.entries]
+    if len(sites) == 1:
+        return suffix.entering(0, source[sites[0]])
+    edits = {site: (lambda _, value=source[site]: value) for site in sites}
+    with suffix.model.hooks.editing(edits):
+        return suffix.model.forward(suffix.batch)
+
+
+def _by_head(suffix: Suffix, source: ActivationCache, layer: int, activation: Activation) -> Tensor:
+    return source[_row(suffix, layer).site(activation)].transpose(1, 2)
+
+
+def _row(suffix: Suffix, layer: int) -> LayerModules:
+    return suffix.model.modules.layers[layer]

@@ -18,13 +18,15 @@ from torch import Tensor
 
 from behavior.errors import DataError, ResultError
 from behavior.examples import Contrast, Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from patching.effects import Direction
 from patching.files import read_tensors, write_tensors
-from patching.interventions import Intervention, needed_sites, patched_logits
+from patching.interventions import Intervention
+from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
+from patching.patched_runs import open_runs, recorded_sites
 from patching.runs import Chunk, MeasuredPairs, PairRunner, Progress
-from patching.suffix import open_suffix
 from patching.words import WordLayout, align_words, has_word, word_index
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ class PositionEffects:
 
 def patch_positions(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     site: PositionSite = "resid_pre",
     *,
@@ -145,7 +147,7 @@ def patch_positions(
     collapse: Collapse = "logsumexp",
     progress: Progress | None = None,
 ) -> PositionEffects:
-    """Exact effect of each layer at each aligned word, in logits.
+    """Exact effect of each layer at each aligned word, in logits; of T5, each encoder layer.
 
     Args:
         model: The model.
@@ -184,11 +186,20 @@ def _plan(model: PatchableModel, site: PositionSite) -> list[Intervention]:
     if site not in get_args(PositionSite):
         known = ", ".join(get_args(PositionSite))
         raise DataError(f"Cannot patch {site!r} at a position; expected one of: {known}.")
-    layers, heads = range(model.spec.n_layers), tuple(range(model.spec.n_heads))
+    rows = [(i, row) for i, row in enumerate(model.modules.layers) if _has_words(row)]
     if site == "heads":
-        return [Intervention(f"a{layer}", "heads", layer, heads) for layer in layers]
-    later = 1 if site == "resid_post" else 0
-    return [Intervention(f"L{layer}.{site}", "stream", layer + later) for layer in layers]
+        return [Intervention(row.name, "heads", i, tuple(range(row.n_heads))) for i, row in rows]
+    kind = "stream" if site == "resid_pre" else "stream out"
+    return [
+        Intervention(str(row.site(site)), kind, i)
+        for i, row in rows
+        if model.modules.row(row.site(site)) is row
+    ]
+
+
+def _has_words(row: LayerModules) -> bool:
+    """Whether its positions are the words of the input: T5's decoder begins with another token."""
+    return not row.stack.startswith("dec")
 
 
 def _measure_words(
@@ -204,17 +215,14 @@ def _measure_words(
     def patch(chunk: Chunk) -> Float[Tensor, "column batch"]:
         here = word_index([layouts[i] for i in chunk.pairs], chunk.n_positions, model.device)
         columns: list[Tensor] = []
-        with open_suffix(model, chunk.target.batch, chunk.target.cache) as suffix:
+        with open_runs(model, chunk) as run:
             for intervention in plan:
-                logits = [
-                    patched_logits(suffix, chunk.source.cache, intervention, here == word)
-                    for word in range(int(here.max()) + 1)
-                ]
+                logits = [run(intervention, here == word) for word in range(int(here.max()) + 1)]
                 margins = runner.stacked_margins(logits, chunk.pairs)
                 columns.append(_padded(margins, n_words))
         return torch.cat(columns)
 
-    chunks = runner.chunks(needed_sites(model, plan), batch_size=batch_size, progress=progress)
+    chunks = runner.chunks(recorded_sites(model, plan), batch_size=batch_size, progress=progress)
     return runner.measure(chunks, patch, n_columns=len(plan) * n_words)
 
 

@@ -5,16 +5,17 @@ chunk is dropped before the next, so memory does not grow with the number of pai
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from behavior.errors import DataError
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout, margin, read_labels
 from patching.alignment import encode_aligned
 from patching.effects import Direction, Effects
@@ -23,7 +24,9 @@ from patching.models.model import PatchableModel
 from patching.models.nodes import Activation, Site
 from patching.models.shortcut import can_shorten, first_token_only
 
-_ALL_TOKENS: frozenset[Activation] = frozenset({"q", "k", "v", "pattern", "resid_post"})
+_ALL_TOKENS: frozenset[Activation] = frozenset(
+    {"q", "k", "v", "pattern", "resid_mid", "resid_post"}
+)
 """Of these, all positions of the last layer are needed wherever they are needed at all."""
 
 
@@ -101,7 +104,7 @@ class PairRunner:
     def __init__(
         self,
         model: PatchableModel,
-        pairs: Pairs,
+        pairs: Pairs[Input],
         direction: Direction,
         readout: Readout | None = None,
         collapse: Collapse = "logsumexp",
@@ -118,6 +121,7 @@ class PairRunner:
         self._foils = self.readout.index(pairs.foils)
         self._clean, self._corrupted = encode_aligned(model, pairs)
         self.lengths = [len(row) for row in self._clean]
+        self._entries = model.modules.entries
 
     def chunks(
         self,
@@ -131,15 +135,18 @@ class PairRunner:
 
         Args:
             sites: What to record of both runs.
-            gradients: Whether to take gradients of the margins in the target run.
+            gradients: Whether to take gradients of the margins in the target run; both runs are
+                then plain torch, whatever the model's backend.
             batch_size: Pairs in a chunk; None fits the processor's cache.
             progress: Called after each chunk.
         """
         done = 0
         into_clean = self.direction == "noise"
+        plain = gradients or self.model.backend.name == "hooks"
+        run = self._run if plain else self._run_elsewhere
         for positions in self.model.chunks(self.lengths, batch_size):
-            source = self._run(positions, not into_clean, sites)
-            run_target = self._run_with_gradients if gradients else self._run
+            source = run(positions, not into_clean, sites)
+            run_target = self._run_with_gradients if gradients else run
             yield Chunk(positions, run_target(positions, into_clean, sites), source)
             done += len(positions)
             if progress is not None:
@@ -210,18 +217,35 @@ class PairRunner:
         margins = margin(self.readout.task_logits(torch.cat(list(logits))), labels, foils)
         return margins.view(len(logits), len(positions))
 
+    def label_index(
+        self, positions: Sequence[int]
+    ) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+        """Positions of the labels and foils of some pairs among the readout's labels."""
+        chosen = list(positions)
+        return self._labels[chosen], self._foils[chosen]
+
     def _batch(self, positions: Sequence[int], clean: bool) -> dict[str, Tensor]:
         rows = self._clean if clean else self._corrupted
         return self.model.encoder.batch([rows[i] for i in positions])
 
     def _run(self, positions: list[int], clean: bool, sites: Sequence[Site]) -> Run:
         batch = self._batch(positions, clean)
-        shorten = can_shorten(self.model) and _ALL_TOKENS.isdisjoint(
-            site.activation for site in sites
-        )
-        shortened = first_token_only(self.model) if shorten else nullcontext()
-        with shortened, self.model.hooks.reading(sites) as values:
+        reading = self.model.hooks.reading(sites, frames=True)
+        with self._shortened(sites), reading as values:
             logits = self.model.forward(batch)
+        cache = ActivationCache(values, values.frames)
+        return Run(batch, self.margins(logits, positions), cache)
+
+    def _shortened(self, sites: Sequence[Site]) -> AbstractContextManager[None]:
+        """Leaves out rows of the last layer that nothing reads, if no site needs them."""
+        needed = not _ALL_TOKENS.isdisjoint(site.activation for site in sites)
+        if needed or not can_shorten(self.model):
+            return nullcontext()
+        return first_token_only(self.model)
+
+    def _run_elsewhere(self, positions: list[int], clean: bool, sites: Sequence[Site]) -> Run:
+        batch = self._batch(positions, clean)
+        logits, values = self.model.backend.read(batch, sites)
         return Run(batch, self.margins(logits, positions), ActivationCache(values))
 
     def _run_with_gradients(self, positions: list[int], clean: bool, sites: Sequence[Site]) -> Run:
@@ -229,10 +253,11 @@ class PairRunner:
         hooks = self.model.hooks
         with (
             torch.enable_grad(),
-            hooks.editing({Site(0, "resid_pre"): _as_leaf}),
+            self._shortened(sites),
+            hooks.editing({row.site("resid_pre"): _as_leaf for row in self._entries}),
             hooks.reading(sites) as values,
         ):
-            margins = self.margins(self.model.hf(**batch).logits, positions)
+            margins = self.margins(self.model.call(batch), positions)
         slopes = torch.autograd.grad(margins.sum(), list(values.values()))
         gradients = ActivationCache(dict(zip(values, slopes, strict=True)))
         cache = ActivationCache({site: value.detach() for site, value in values.items()})
@@ -244,6 +269,6 @@ def _as_leaf(embedding: Tensor) -> Tensor:
     return embedding.detach().requires_grad_()
 
 
-def _default_readout(model: PatchableModel, pairs: Pairs, collapse: Collapse) -> Readout:
+def _default_readout(model: PatchableModel, pairs: Pairs[Input], collapse: Collapse) -> Readout:
     names = {name.casefold(): name for name in (*pairs.labels, *pairs.foils)}
     return read_labels(model.spec.classes, tuple(names.values()), collapse)

@@ -1,44 +1,34 @@
-"""Every family of encoders: Hugging Face's logits, patching identities, a check that can fail."""
+"""Every family: it opens, its logits are Hugging Face's, its effects those of full forwards."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from textwrap import indent
+from typing import Any
 
 import pytest
 import torch
-from modelmaking import (
-    FAMILIES,
-    ROBERTA_SPECIAL,
-    SPECIAL,
-    make_family,
-    make_pairs,
-    make_tokenizer,
-)
-from tokenizers.pre_tokenizers import ByteLevel
-from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, RobertaTokenizer
+from modelmaking import FAMILIES, IMAGE_FAMILIES, make_family, make_pairs_for
+from naive import DIRECTIONS, naive_effects, plain_logits
 
-from behavior.errors import DataError, SelfCheckError
-from behavior.examples import Pairs, TextInput
-from behavior.readout import margin, read_labels
+from behavior.errors import DataError
+from behavior.examples import Pairs
 from patching.activation import patch_heads, patch_layers, patch_mlps, patch_nodes
-from patching.alignment import align_pairs
-from patching.attribution import attribute_heads
+from patching.attribution import attribute_heads, attribute_mlps
 from patching.effects import Direction
-from patching.models.loading import load_checkpoint
+from patching.models.loading import DType, load_checkpoint
 from patching.models.model import PatchableModel
-from patching.models.nodes import head_nodes
-from patching.models.selfcheck import check_model
 
-DIRECTIONS: tuple[Direction, ...] = ("noise", "denoise")
-PAIRS = make_pairs(7, seed=3)
-SWAPS = (("q", "k"), ("k", "v"), ("q", "o"), ("attention_norm", "mlp_norm"), ("o", "mlp"))
+DECODER_LAYERS = {"t5": 2, "t5-words": 2}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_family(tmp_path_factory.mktemp("families") / request.param, request.param)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_family(tmp_path_factory.mktemp("families") / family, family)
 
 
 @pytest.fixture(scope="module")
@@ -47,174 +37,156 @@ def model(folder: Path) -> PatchableModel:
     return load_checkpoint(folder, dtype="float64")
 
 
-def plain_logits(folder: Path, inputs: Sequence[TextInput]) -> Tensor:
-    """Hugging Face alone, one input at a time."""
-    hf = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float64).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    with torch.no_grad():
-        rows = [tokenizer(text.text, text.hypothesis, return_tensors="pt") for text in inputs]
-        return torch.cat([hf(**row).logits for row in rows])
-
-
-def margins(model: PatchableModel, pairs: Pairs, side: str) -> Tensor:
-    readout = read_labels(model.spec.classes, ("entailment", "non-entailment"))
-    logits = readout.task_logits(model.logits(getattr(pairs, side)))
-    return margin(logits, readout.index(pairs.labels), readout.index(pairs.foils))
-
-
-def naive(model: PatchableModel, pairs: Pairs, node: str, direction: Direction) -> Tensor:
-    """One full forward, with the recorded z of the other run put in place."""
-    into, source = ("clean", "corrupted") if direction == "noise" else ("corrupted", "clean")
-    _, cache = model.run_with_cache(getattr(pairs, source), sites=[node])
-    before = margins(model, pairs, into)
-    with model.patch({node: cache[node]}):
-        after = margins(model, pairs, into)
-    return before - after if direction == "noise" else after - before
-
-
-def heads_of(model: PatchableModel) -> list[str]:
-    return [str(node) for node in head_nodes(model.spec.n_layers, model.spec.n_heads)]
+@pytest.fixture(scope="module")
+def pairs(family: str) -> Pairs[Any]:
+    return make_pairs_for(family, 5, seed=3)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_family_passes_the_check_on_load(folder: Path, dtype: str) -> None:
-    opened = load_checkpoint(folder, dtype="float32" if dtype == "float32" else "float64")
-    assert (opened.spec.n_layers, opened.spec.n_heads, opened.spec.d_model) == (3, 3, 24)
-    assert opened.spec.family == folder.name
+def test_every_family_passes_the_check_on_load(folder: Path, family: str, dtype: DType) -> None:
+    spec = load_checkpoint(folder, dtype=dtype).spec
+    assert (spec.family, spec.n_heads) == (family.split("-")[0], 3)
+    assert (spec.n_layers, spec.n_decoder_layers) == (3, DECODER_LAYERS.get(family, 0))
+    assert spec.modality == ("image" if family in IMAGE_FAMILIES else "text")
+    assert len(spec.heads) == 3 * len(spec.rows) == len(set(spec.heads))
 
 
-def test_logits_of_mixed_lengths_are_those_of_hugging_face(
-    model: PatchableModel, folder: Path
+def test_rows_and_nodes_have_the_names_of_the_field(model: PatchableModel, family: str) -> None:
+    spec = model.spec
+    if family.startswith("t5"):
+        decoder = ("dec.a0", "dec.x0", "dec.a1", "dec.x1")
+        assert spec.rows == ("enc.a0", "enc.a1", "enc.a2", *decoder)
+        assert spec.mlps == ("enc.m0", "enc.m1", "enc.m2", "dec.m0", "dec.m1")
+        assert spec.inputs == ("enc.input", "dec.input")
+        assert spec.heads[9:13] == ("dec.a0.h0", "dec.a0.h1", "dec.a0.h2", "dec.x0.h0")
+    elif family.startswith("resnet"):
+        assert (spec.rows, spec.mlps) == (("s0.b0", "s0.b1", "s1.b0"), ())
+        assert spec.inputs == ("input",)
+        assert spec.heads[-1] == "s1.b0.g2"
+    else:
+        assert (spec.rows, spec.mlps) == (("a0", "a1", "a2"), ("m0", "m1", "m2"))
+        assert spec.inputs == ("input",)
+        assert spec.heads[:4] == ("a0.h0", "a0.h1", "a0.h2", "a1.h0")
+
+
+def test_logits_are_those_of_hugging_face(
+    model: PatchableModel, folder: Path, pairs: Pairs[Any]
 ) -> None:
-    assert len({len(row) for row in model.tokens(PAIRS.clean)}) > 1
-    expected = plain_logits(folder, PAIRS.clean)
+    """Of texts of mixed lengths, padded, as of each text alone."""
+    if model.spec.modality == "text":
+        assert len({len(row) for row in model.tokens(pairs.clean)}) > 1
+    expected = plain_logits(folder, pairs.clean)
     assert expected.std(dim=0).min() > 1e-2, "the inputs should not all give the same logits"
-    torch.testing.assert_close(model.logits(PAIRS.clean), expected, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(model.logits(pairs.clean), expected, atol=1e-11, rtol=1e-11)
 
 
-def test_a_head_set_to_zero_is_the_output_weight_without_its_columns(model: PatchableModel) -> None:
-    plain, d_head = model.logits(PAIRS.clean), model.spec.d_head
-    sizes: list[float] = []
-    for layer, modules in enumerate(model.modules.layers):
-        for head in range(model.spec.n_heads):
-            with model.patch({f"a{layer}.h{head}": 0.0}):
-                patched = model.logits(PAIRS.clean) - plain
-            weight = modules.output_weight
-            columns = weight.detach()[:, head * d_head : (head + 1) * d_head]
-            kept = columns.clone()
-            columns.zero_()
-            zeroed = model.logits(PAIRS.clean) - plain
-            columns.copy_(kept)
-            assert (patched - zeroed).abs().max() <= 1e-5 * zeroed.abs().max()
-            sizes.append(float(zeroed.abs().max()))
-    assert min(sizes) > 1e-3, "every head should matter"
-    assert max(sizes) > 1.5 * min(sizes), "heads should matter unequally"
+def unmoved(family: str) -> tuple[str, ...]:
+    """Nodes that see nothing of the input: at its first step the decoder has its start token."""
+    return ("dec.a0", "dec.a0.h0", "dec.a0.h1", "dec.a0.h2") if family == "t5-words" else ()
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_engine_equals_one_full_forward_for_each_head_and_mlp(
-    model: PatchableModel, direction: Direction
+def test_engine_equals_one_full_forward_for_each_node(
+    model: PatchableModel, family: str, pairs: Pairs[Any], direction: Direction
 ) -> None:
-    heads, mlps = patch_heads(model, PAIRS, direction), patch_mlps(model, PAIRS, direction)
-    assert heads.values.std() > 1e-3
-    assert list(heads.nodes) == heads_of(model)
-    for effects in (heads, mlps):
-        for node in effects.nodes:
-            torch.testing.assert_close(effects.node(node), naive(model, PAIRS, node, direction))
+    nodes = (*model.spec.heads, *model.spec.mlps, *model.spec.rows)
+    effects = patch_nodes(model, pairs, nodes, direction)
+    for node, expected in zip(nodes, naive_effects(model, pairs, nodes, direction), strict=True):
+        torch.testing.assert_close(effects.node(node), expected, atol=1e-11, rtol=1e-9)
+        size = effects.node(node).abs().max()
+        assert size == 0 if node in unmoved(family) else size > 1e-5
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_patching_with_the_same_input_changes_nothing(
-    model: PatchableModel, direction: Direction
+def test_effects_of_heads_mlps_and_rows_have_their_shapes(
+    model: PatchableModel, pairs: Pairs[Any]
 ) -> None:
-    same = replace(PAIRS, corrupted=PAIRS.clean)
-    for effects in (
-        patch_heads(model, same, direction),
-        patch_mlps(model, same, direction),
-        patch_layers(model, same, direction, "patterns"),
-        patch_layers(model, same, direction, "values"),
-        attribute_heads(model, same, direction),
-    ):
-        assert effects.values.abs().max() < 1e-12
+    nodes, n_rows = model.spec.heads, len(model.spec.rows)
+    heads = patch_heads(model, pairs)
+    assert heads.nodes == nodes
+    assert heads.heads.shape == (5, n_rows, 3)
+    assert torch.equal(heads.heads[:, -1, 1], heads.node(nodes[-2]))
+    assert patch_layers(model, pairs).layers.shape == (5, n_rows)
+    if model.spec.mlps:
+        mlps = patch_mlps(model, pairs)
+        assert mlps.mlps.shape == (5, len(model.spec.mlps))
+        assert torch.equal(mlps.mlps[:, -1], mlps.node(model.spec.mlps[-1]))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_patching_the_input_gives_the_other_run(
-    model: PatchableModel, direction: Direction
+    model: PatchableModel, pairs: Pairs[Any], direction: Direction
 ) -> None:
-    effects = patch_nodes(model, PAIRS, ["input"], direction)
+    effects = patch_nodes(model, pairs, ["input"], direction)
     assert (effects.clean - effects.corrupted).std() > 1e-3
     torch.testing.assert_close(effects.node("input"), effects.clean - effects.corrupted)
 
 
-@pytest.mark.parametrize("swap", SWAPS)
-def test_swapped_paths_fail_the_check(model: PatchableModel, swap: tuple[str, str]) -> None:
-    declared, (one, other) = model.architecture, swap
-    wrong = replace(declared, **{one: getattr(declared, other), other: getattr(declared, one)})
-    with pytest.raises(SelfCheckError, match=f"'{declared.family}'"):
-        check_model(PatchableModel(model.hf, model.tokenizer, wrong, model.name))
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_each_stream_has_an_input_of_its_own(
+    model: PatchableModel, family: str, pairs: Pairs[Any], direction: Direction
+) -> None:
+    names = model.spec.inputs
+    effects = patch_nodes(model, pairs, names, direction)
+    for name, expected in zip(names, naive_effects(model, pairs, names, direction), strict=True):
+        torch.testing.assert_close(effects.node(name), expected, atol=1e-11, rtol=1e-9)
+        moves = (family, name) != ("t5-words", "dec.input")
+        assert (effects.node(name).abs().max() > 1e-4) == moves
 
 
-def test_second_texts_that_start_elsewhere_are_not_aligned(model: PatchableModel) -> None:
-    """With and without token types: the tokenizer says which text a token is of."""
-    crooked = replace(
-        make_pairs(1),
-        clean=(TextInput("the doctor saw", "the nurse saw"),),
-        corrupted=(TextInput("the doctor", "the nurse saw today"),),
-    )
-    with pytest.raises(DataError, match="second text starts at different tokens"):
-        align_pairs(model, crooked)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_patching_with_the_same_input_changes_nothing(
+    model: PatchableModel, pairs: Pairs[Any], direction: Direction
+) -> None:
+    same = replace(pairs, corrupted=pairs.clean)
+    nodes = dict.fromkeys((*model.spec.heads, *model.spec.rows, *model.spec.inputs, "input"))
+    found = [
+        patch_nodes(model, same, tuple(nodes), direction),
+        attribute_heads(model, same, direction),
+    ]
+    if model.modules.layers[0].has("pattern"):
+        found.append(patch_layers(model, same, direction, "patterns"))
+        found.append(patch_layers(model, same, direction, "values"))
+    for effects in found:
+        assert effects.values.abs().max() < 1e-11
 
 
-def test_the_longest_input_is_as_long_as_the_position_table_allows(model: PatchableModel) -> None:
-    longest = model.spec.max_length
-    assert longest == (62 if model.spec.family == "roberta" else 64)
-    fits = TextInput(" ".join(["doctor"] * (longest - 2)))
-    assert len(model.tokens([fits])[0]) == longest
-    assert torch.isfinite(model.logits([fits])).all()
-    with pytest.raises(DataError, match=f"longer than the {longest}"):
-        model.logits([TextInput(f"{fits.text} doctor")])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("what", "moved"), [("patterns", ("q", "k")), ("values", ("v",))])
+def test_patterns_and_values_of_a_row_move_apart(
+    model: PatchableModel,
+    pairs: Pairs[Any],
+    direction: Direction,
+    what: Any,
+    moved: Sequence[Any],
+) -> None:
+    rows = model.modules.layers
+    if not rows[0].has("pattern"):
+        with pytest.raises(DataError, match=f"has no attention, so no {what}. Patch 'heads'"):
+            patch_layers(model, pairs, direction, what)
+        return
+    effects = patch_layers(model, pairs, direction, what)
+    groups = [[row.site(activation) for activation in moved] for row in rows]
+    expected = torch.stack(naive_effects(model, pairs, groups, direction), dim=1)
+    torch.testing.assert_close(effects.layers, expected, atol=1e-11, rtol=1e-9)
+    assert expected.abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("family", ["roberta", "distilbert"])
-def test_token_types_are_not_given_to_a_model_without_them(tmp_path: Path, family: str) -> None:
-    """A tokenizer that makes types all the same does not break it, nor change its logits."""
-    made = make_family(tmp_path / family, family)
-    plain = load_checkpoint(made).logits(PAIRS.clean)
-    special = ROBERTA_SPECIAL if family == "roberta" else SPECIAL
-    separators = "[SEP] [SEP]" if family == "roberta" else "[SEP]"
-    tokenizer = make_tokenizer(special=special, pair=f"[CLS] $A {separators} $B:1 [SEP]:1")
-    tokenizer.save_pretrained(made)
-    opened = load_checkpoint(made)
-    assert opened.encode(PAIRS.clean)[0].types.any()
-    torch.testing.assert_close(opened.logits(PAIRS.clean), plain)
+def test_a_model_without_mlps_says_so(model: PatchableModel, pairs: Pairs[Any]) -> None:
+    for measure in (patch_mlps, attribute_mlps):
+        if model.spec.mlps:
+            assert measure(model, pairs).nodes == model.spec.mlps
+        else:
+            with pytest.raises(DataError, match=r"has no MLPs\. Patch its heads\.$"):
+                measure(model, pairs)
 
 
-def test_an_electra_whose_embedding_is_as_wide_as_its_stream_opens(tmp_path: Path) -> None:
-    made = make_family(tmp_path / "electra", "electra", embedding_size=24)
-    model = load_checkpoint(made, dtype="float64")
-    torch.testing.assert_close(model.logits(PAIRS.clean), plain_logits(made, PAIRS.clean))
-    effects = patch_nodes(model, PAIRS, ["input"])
-    torch.testing.assert_close(effects.node("input"), effects.clean - effects.corrupted)
-
-
-def test_a_roberta_with_its_own_byte_level_tokenizer_opens(tmp_path: Path) -> None:
-    tokens = ("<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(ByteLevel.alphabet()))
-    tokenizer = RobertaTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[])
-    made = make_family(tmp_path / "roberta", "roberta", vocab_size=len(tokens))
-    (made / "tokenizer.json").unlink()
-    tokenizer.save_pretrained(made)
-    model = load_checkpoint(made, dtype="float64")
-    inputs = (TextInput("she met him", "he met her"), TextInput("she ran", "he saw"))
-    torch.testing.assert_close(model.logits(inputs), plain_logits(made, inputs))
-    words, _ = model.encoder.words(inputs[0])
-    assert words == ("<s>", "she", "met", "him", "</s>", "</s>", "he", "met", "her", "</s>")
-    assert model.encode(inputs)[0].second_start == len("she met him") + 3
-
-
-def test_the_worked_example_of_the_guide_is_the_declaration() -> None:
-    root = Path(__file__).parents[1]
-    source = (root / "patching/models/families/electra.py").read_text(encoding="utf-8")
-    declaration = source[source.index("ELECTRA = ") :]
-    guide = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert indent(declaration, "    ") in guide
+def test_effects_do_not_depend_on_batch_size_order_or_padding(
+    model: PatchableModel, pairs: Pairs[Any]
+) -> None:
+    nodes = (*model.spec.heads[1::3], *model.spec.mlps, "input")
+    effects = patch_nodes(model, pairs, nodes)
+    order = [3, 0, 4, 2, 1]
+    shuffled = patch_nodes(model, pairs.take(order), nodes, batch_size=2)
+    single = patch_nodes(model, pairs, nodes, batch_size=1)
+    torch.testing.assert_close(shuffled.values, effects.values[order], atol=1e-11, rtol=1e-9)
+    torch.testing.assert_close(single.values, effects.values, atol=1e-11, rtol=1e-9)

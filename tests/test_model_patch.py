@@ -88,7 +88,7 @@ def test_heads_of_several_layers_are_set_together(model: PatchableModel) -> None
 
 
 def test_all_heads_zeroed_is_attn_out_set_to_its_bias(model: PatchableModel) -> None:
-    bias = model.modules.layers[1].output_bias
+    bias = model.modules.layers[1].bias
     assert bias is not None
     with model.patch({"L1.attn_out": bias}):
         expected = model.logits(CLEAN)

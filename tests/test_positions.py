@@ -1,10 +1,11 @@
 """Effects by layer and word: against naive forwards, and averages only of what is alike."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from modelmaking import make_bert, make_pairs
+from modelmaking import make_bert, make_family, make_pairs, make_pairs_for
 from torch import Tensor
 
 from behavior.errors import DataError
@@ -56,6 +57,39 @@ def test_a_word_is_patched_at_all_its_tokens_and_nowhere_else(
             with model.patch({name: torch.where(here, corrupted, clean)}):
                 expected = found.clean[4] - margins(model, pair)[0]
             torch.testing.assert_close(found.values[4, layer, word], expected)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", "t5-words"])
+@pytest.mark.parametrize(
+    ("site", "activation"),
+    [("resid_pre", "resid_pre"), ("resid_post", "resid_post"), ("heads", "z")],
+)
+def test_words_of_other_families_are_patched_where_they_are(
+    tmp_path: Path, family: str, site: PositionSite, activation: Any
+) -> None:
+    """Of T5 in the encoder only: the decoder's tokens stand one place later, or nowhere."""
+    opened = load_checkpoint(make_family(tmp_path / family, family), dtype="float64", check=False)
+    pair = PAIRS.take([4])
+    found = patch_positions(opened, pair, site=site)
+    rows = [row for row in opened.modules.layers if not row.stack.startswith("dec")]
+    assert found.values.shape == (1, len(rows), len(found.words[0]))
+    index = torch.tensor(align_words(opened, pair)[0].index)
+    for i, row in enumerate(rows):
+        name = row.site(activation)
+        clean, corrupted = (
+            opened.run_with_cache(texts, [name])[1][name] for texts in (pair.clean, pair.corrupted)
+        )
+        for word in (3, found.words[0].index("."), len(found.words[0]) - 1):
+            here = (index == word).view(1, -1, *[1] * (clean.dim() - 2))
+            with opened.patch({name: torch.where(here, corrupted, clean)}):
+                expected = found.clean[0] - margins(opened, pair)[0]
+            torch.testing.assert_close(found.values[0, i, word], expected)
+
+
+def test_images_have_no_words(tmp_path: Path) -> None:
+    opened = load_checkpoint(make_family(tmp_path / "vit", "vit"), check=False)
+    with pytest.raises(DataError, match="reads images, which have no words"):
+        patch_positions(opened, make_pairs_for("vit", 2))
 
 
 def test_words_beyond_the_last_of_a_pair_have_no_effect(effects: PositionEffects) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from modelmaking import make_bert
+from modelmaking import make_bert, redeclared
 from torch import Tensor, nn
 
 from behavior.errors import SelfCheckError
@@ -17,6 +17,8 @@ from patching.models.families.bert import BERT
 from patching.models.loading import DType, load_checkpoint
 from patching.models.model import PatchableModel
 from patching.models.selfcheck import check_model
+
+(ROW,) = BERT.stacks[0].rows
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def refusal(model: PatchableModel, **declared: Any) -> str:
     """What the self-check says of the same modules under another declaration."""
     with pytest.raises(SelfCheckError) as caught:
         check_model(
-            PatchableModel(model.hf, model.tokenizer, replace(BERT, **declared), model.name)
+            PatchableModel(model.hf, model.tokenizer, redeclared(BERT, **declared), model.name)
         )
     message = str(caught.value)
     assert len(message.splitlines()) == 1
@@ -68,22 +70,22 @@ def test_bert_passes_with_small_and_with_saturated_weights(tmp_path: Path, scale
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ({"q": BERT.k, "k": BERT.q}, "the pattern is the softmax of q and k"),
-        ({"k": BERT.v, "v": BERT.k}, "z is the pattern times v"),
-        ({"q": BERT.v, "v": BERT.q}, "z is the pattern times v"),
-        ({"v": BERT.q}, "z is the pattern times v"),
-        ({"k": BERT.q}, "the pattern is the softmax of q and k"),
-        ({"o": BERT.q}, ""),
+        ({"q": ROW.k, "k": ROW.q}, "the pattern is the softmax of q and k"),
+        ({"k": ROW.v, "v": ROW.k}, "z is the pattern times v"),
+        ({"q": ROW.v, "v": ROW.q}, "z is the pattern times v"),
+        ({"v": ROW.q}, "z is the pattern times v"),
+        ({"k": ROW.q}, "the pattern is the softmax of q and k"),
+        ({"o": ROW.q}, ""),
         ({"o": "attention.output.dropout"}, "has no attribute 'weight'"),
-        ({"o": BERT.mlp}, "W_O should be 16 x 2 heads * 8, but is (16, 64)"),
+        ({"o": ROW.mlp}, "W_O should be 16 x 2 heads * 8, but is (16, 64)"),
         ({"attention": "attention"}, "The hook at L0.pattern fired 0 times"),
-        ({"attention_norm": BERT.mlp_norm, "mlp_norm": BERT.attention_norm}, "resid_mid follows"),
-        ({"attention_norm": BERT.mlp_norm}, "resid_mid follows the attention"),
-        ({"mlp_norm": BERT.attention_norm}, "resid_post follows the MLP"),
-        ({"mlp": BERT.o}, "resid_post follows the MLP"),
+        ({"norm": ROW.mlp_norm, "mlp_norm": ROW.norm}, "resid_mid follows"),
+        ({"norm": ROW.mlp_norm}, "resid_mid follows the attention"),
+        ({"mlp_norm": ROW.norm}, "resid_post follows the MLP"),
+        ({"mlp": ROW.o}, "resid_post follows the MLP"),
         ({"mlp": "output"}, "resid_post follows the MLP"),
         ({"mlp": "intermediate.dense"}, "the tiny batch did not run"),
-        ({"layout": "pre-norm"}, "resid_mid follows the attention"),
+        ({"layout": "pre-norm"}, "the norm of a0 did not run before its heads"),
         ({"layers": "bert.encoder"}, "which is a BertEncoder; expected a ModuleList"),
         ({"layers": "bert.encoder.layers"}, "names a module 'bert.encoder.layers', which this"),
         ({"q": "attention.query"}, "names a module 'attention.query', which this BertLayer does"),
@@ -119,7 +121,7 @@ def test_a_class_name_too_many_is_found(model: PatchableModel) -> None:
 
 
 def test_layers_in_another_order_are_found(model: PatchableModel) -> None:
-    first, second, third = (layer.block for layer in model.modules.layers)
+    first, second, third = (layer.enter for layer in model.modules.layers)
     model.hf.reordered = nn.ModuleList([first, third, second])
     assert "layer 1 reads what layer 0 wrote" in refusal(model, layers="reordered")
 
@@ -197,13 +199,17 @@ def test_a_second_use_of_the_output_weights_is_found(model: PatchableModel) -> N
 
 
 class _MeanPooler(nn.Module):
+    def __init__(self, own: Any) -> None:
+        super().__init__()
+        self.dense, self.activation = own.dense, own.activation
+
     def forward(self, stream: Tensor) -> Tensor:
-        return torch.tanh(stream.mean(dim=1))
+        return self.activation(self.dense(stream.mean(dim=1)))
 
 
 def test_a_classifier_that_reads_more_than_the_first_token_is_found(model: PatchableModel) -> None:
     bert: Any = model.hf.get_submodule("bert")
-    bert.pooler = _MeanPooler()
+    bert.pooler = _MeanPooler(bert.pooler)
     assert "the classifier reads the first token only" in refusal(model)
     check_model(
         PatchableModel(model.hf, model.tokenizer, replace(BERT, reads="all tokens"), model.name)
@@ -214,7 +220,7 @@ def test_the_check_runs_on_load_unless_it_is_skipped(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("patching.models.architecture._FAMILIES", {})
-    register_family(replace(BERT, q=BERT.k, k=BERT.q))
+    register_family(redeclared(BERT, q=ROW.k, k=ROW.q))
     with pytest.raises(SelfCheckError, match="Self-check of 'bert' failed"):
         load_checkpoint(folder)
     assert load_checkpoint(folder, check=False).name == "bert"

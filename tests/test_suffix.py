@@ -1,14 +1,15 @@
 """The suffix engine: its shortcuts against the replay without them, and what it leaves behind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from modelmaking import make_bert, make_pairs
+from modelmaking import make_bert, make_family, make_inputs, make_pairs, make_pairs_for
 from torch import Tensor
 
 from behavior.errors import DataError
+from behavior.examples import Input
 from patching.activation import patch_heads, patch_layers, patch_nodes
 from patching.interventions import Intervention, needed_sites, patched_logits, plan_nodes
 from patching.models.cache import ActivationCache
@@ -28,9 +29,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> PatchableModel:
     return load_checkpoint(folder, dtype="float64")
 
 
-def recorded(model: PatchableModel, clean: bool) -> tuple[dict[str, Tensor], ActivationCache]:
-    """One run of all pairs in one padded batch, nothing left out."""
-    batch = model.encoder.batch(model.encode(PAIRS.clean if clean else PAIRS.corrupted))
+def recorded(
+    model: PatchableModel, inputs: Sequence[Input]
+) -> tuple[dict[str, Tensor], ActivationCache]:
+    """One run of all inputs in one padded batch, nothing left out."""
+    batch = model.encoder.batch(model.encode(inputs))
     with model.hooks.reading(model.sites(None)) as values:
         model.forward(batch)
     return batch, ActivationCache(values)
@@ -43,13 +46,13 @@ def plan(model: PatchableModel) -> tuple[Intervention, ...]:
         *(Intervention(f"a{layer}", "pattern", layer) for layer in layers),
         *(Intervention(f"a{layer}", "values", layer) for layer in layers),
         *(Intervention(f"L{layer}.resid_pre", "stream", layer) for layer in layers),
-        Intervention("L2.resid_post", "stream", 3),
+        *(Intervention(f"L{layer}.resid_post", "stream out", layer) for layer in layers),
     )
 
 
 def test_the_shortcut_equals_the_replay_of_all_rows(model: PatchableModel) -> None:
-    batch, cache = recorded(model, clean=True)
-    _, source = recorded(model, clean=False)
+    batch, cache = recorded(model, PAIRS.clean)
+    _, source = recorded(model, PAIRS.corrupted)
     assert (batch["attention_mask"] == 0).any()
     for intervention in plan(model):
         with open_suffix(model, batch, cache) as short:
@@ -64,8 +67,8 @@ def test_the_shortcut_equals_the_replay_of_all_rows(model: PatchableModel) -> No
 
 
 def test_a_patch_at_some_positions_is_the_shortcut_too(model: PatchableModel) -> None:
-    batch, cache = recorded(model, clean=True)
-    _, source = recorded(model, clean=False)
+    batch, cache = recorded(model, PAIRS.clean)
+    _, source = recorded(model, PAIRS.corrupted)
     where = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
     where[:, 0], where[:, 9] = True, True
     for intervention in (Intervention("a2", "heads", 2, (0, 1)), Intervention("x", "stream", 2)):
@@ -76,12 +79,13 @@ def test_a_patch_at_some_positions_is_the_shortcut_too(model: PatchableModel) ->
 
 
 def test_a_suffix_without_a_patch_is_the_run_itself(model: PatchableModel) -> None:
-    batch, cache = recorded(model, clean=True)
+    batch, cache = recorded(model, PAIRS.clean)
     plain = model.forward(batch)
     with open_suffix(model, batch, cache) as suffix:
         for layer in range(model.spec.n_layers):
             for logits in (
-                suffix.from_stream(layer, suffix.at(layer, "resid_pre")),
+                suffix.entering(layer, suffix.at(layer, "resid_pre")),
+                suffix.leaving(layer, suffix.at(layer, "resid_post")),
                 suffix.from_attention(layer, suffix.at(layer, "attn_out")),
                 suffix.from_mlp(layer, suffix.at(layer, "mlp_out")),
                 suffix.with_attention(layer, lambda call: call),
@@ -89,9 +93,56 @@ def test_a_suffix_without_a_patch_is_the_run_itself(model: PatchableModel) -> No
                 torch.testing.assert_close(logits, plain)
 
 
+@pytest.mark.parametrize("family", ["vit", "deit", "distilbert"])
+def test_the_shortcut_of_other_families_equals_the_replay(tmp_path: Path, family: str) -> None:
+    """Pre-norm layers read the stream after its norm; DeiT has a second token of its own."""
+    opened = load_checkpoint(make_family(tmp_path / family, family), dtype="float64", check=False)
+    pairs = make_pairs_for(family, 4)
+    batch, cache = recorded(opened, pairs.clean)
+    _, source = recorded(opened, pairs.corrupted)
+    for intervention in plan(opened):
+        with open_suffix(opened, batch, cache) as short:
+            found = patched_logits(short, source, intervention)
+        with open_suffix(opened, batch, cache, shortcut=False) as long:
+            expected = patched_logits(long, source, intervention)
+        assert (short.shortens, long.shortens) == (True, False)
+        torch.testing.assert_close(
+            found, expected, msg=lambda text, one=intervention: f"{one}{text}"
+        )
+    everywhere = opened.forward(batch)
+    with first_token_only(opened):
+        torch.testing.assert_close(opened.forward(batch), everywhere)
+
+
+@pytest.mark.parametrize("family", ["t5", "t5-words", "gpt2", "resnet"])
+def test_families_that_read_more_than_the_first_token_are_not_shortened(
+    tmp_path: Path, family: str
+) -> None:
+    """And what is recorded without frames is replayed with frames of the suffix's own."""
+    opened = load_checkpoint(make_family(tmp_path / family, family), dtype="float64", check=False)
+    assert not can_shorten(opened)
+    batch, cache = recorded(opened, make_inputs(family, 4))
+    assert not cache.frames
+    plain = opened.forward(batch)
+    with open_suffix(opened, batch, cache) as suffix:
+        for layer, row in enumerate(opened.modules.layers):
+            replays = [
+                suffix.entering(layer, suffix.at(layer, "resid_pre")),
+                suffix.from_attention(layer, suffix.at(layer, "attn_out")),
+            ]
+            if opened.modules.row(row.site("resid_post")) is row:
+                replays.append(suffix.leaving(layer, suffix.at(layer, "resid_post")))
+            if row.mlp is not None:
+                replays.append(suffix.from_mlp(layer, suffix.at(layer, "mlp_out")))
+            if row.q is not None:
+                replays.append(suffix.with_attention(layer, lambda call: call))
+            for logits in replays:
+                torch.testing.assert_close(logits, plain, atol=1e-11, rtol=1e-11)
+
+
 def test_logits_of_the_first_token_alone_are_the_logits(model: PatchableModel) -> None:
     assert can_shorten(model)
-    batch, cache = recorded(model, clean=True)
+    batch, cache = recorded(model, PAIRS.clean)
     plain = model.forward(batch)
     with first_token_only(model), model.hooks.reading(model.sites(["z", "attn_out"])) as values:
         torch.testing.assert_close(model.forward(batch), plain)

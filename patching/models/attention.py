@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 _PREFIX = "intercepted-"
 _HANDLER = "_attention_handler"
+_CONFIGS: "WeakKeyDictionary[PreTrainedModel, list[Any]]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ class AttentionCall:
         if scaling is None:
             scaling = self.query.shape[-1] ** -0.5
         scores = self.query @ self.key.transpose(-1, -2) * scaling
-        return torch.softmax(scores if self.mask is None else scores + self.mask, dim=-1)
+        for added in (self.options.get("position_bias"), self.mask):
+            if added is not None:
+                scores = scores + added
+        return torch.softmax(scores, dim=-1)
 
     def attend(
         self, pattern: Float[Tensor, "batch head dst src"]
@@ -87,12 +92,13 @@ def intercepted(
         implementation: Attention function to run underneath, such as `eager`, which alone takes
             additive masks. By default the model's own.
     """
-    before = hf.config._attn_implementation or "eager"
+    configs = _configs(hf)
+    before = configs[0]._attn_implementation or "eager"
     name = _PREFIX + (implementation or before.removeprefix(_PREFIX))
     _register(name)
     outer = {module: module.__dict__.get(_HANDLER) for module in handlers}
     if name != before:
-        hf.config._attn_implementation = name
+        _set_implementation(configs, name)
     try:
         for module, handler in handlers.items():
             module.__dict__[_HANDLER] = handler
@@ -103,7 +109,20 @@ def intercepted(
             if handler is not None:
                 module.__dict__[_HANDLER] = handler
         if name != before:
-            hf.config._attn_implementation = before
+            _set_implementation(configs, before)
+
+
+def _configs(hf: PreTrainedModel) -> list[Any]:
+    """The configs that its attention modules look the name up in; T5's stacks have their own."""
+    if hf not in _CONFIGS:
+        found = (module.config for module in hf.modules() if hasattr(module, "config"))
+        _CONFIGS[hf] = list({id(config): config for config in found}.values())
+    return _CONFIGS[hf]
+
+
+def _set_implementation(configs: list[Any], name: str) -> None:
+    for config in configs:
+        config._attn_implementation = name
 
 
 @cache

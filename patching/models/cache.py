@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from behavior.errors import DataError
+from patching.models.frames import Frame
 from patching.models.nodes import Site, parse_site
 
 Value = float | Tensor
@@ -16,13 +17,19 @@ class ActivationCache(Mapping["Site | str", Tensor]):
     """Activations by site; the shapes are in `patching.models.nodes`.
 
     Read it with a `Site`, its text (`L3.z`, `L3.h5.z`), a TransformerLens name or a node's name.
+
+    Attributes:
+        frames: What surrounded the stream in the outputs of modules; empty if not recorded.
     """
 
-    def __init__(self, values: Mapping[Site, Tensor]) -> None:
+    def __init__(
+        self, values: Mapping[Site, Tensor], frames: Mapping[nn.Module, Frame] | None = None
+    ) -> None:
         self._values = dict(values)
+        self.frames = dict(frames or {})
 
     def __getitem__(self, key: Site | str) -> Tensor:
-        site = parse_site(key)
+        site = self._find(key)
         if site.whole not in self._values:
             read = ", ".join(str(known) for known in self._values) or "none"
             raise DataError(f"{site} was not read. Name it in sites=; read were: {read}.")
@@ -30,13 +37,19 @@ class ActivationCache(Mapping["Site | str", Tensor]):
         return value if site.head is None else value.select(head_axis(site), site.head)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, (Site, str)) and parse_site(key).whole in self._values
+        return isinstance(key, (Site, str)) and self._find(key).whole in self._values
 
     def __iter__(self) -> Iterator[Site]:
         return iter(self._values)
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def _find(self, key: Site | str) -> Site:
+        """The site that is meant: the input of a ResNet enters its first stage."""
+        site = parse_site(key)
+        staged = Site(0, "resid_pre", stack="s0")
+        return staged if site == Site(0, "resid_pre") and staged in self._values else site
 
 
 def head_axis(site: Site) -> int:

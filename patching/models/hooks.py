@@ -1,41 +1,33 @@
 """Reads and writes activations of a running model, inside `with` blocks.
 
-Each site is the input or the output of one declared module, seen through the shape that
-`patching.models.nodes` promises. Every hook counts how often it fired; a hook that did not fire
-exactly once in each forward means that the declaration does not describe the model, and raises.
+Each site is the input or the output of one declared module (`patching.models.places`). Every hook
+counts how often it fired; a hook that did not fire exactly once in each forward means that the
+declaration does not describe the model, and raises.
 """
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Any, cast
 
-from einops import einsum, rearrange
-from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from behavior.errors import SelfCheckError
-from patching.models.architecture import Architecture, BoundModules, LayerModules
+from behavior.errors import DataError, SelfCheckError
 from patching.models.attention import AttentionCall, AttentionHandler, intercepted
+from patching.models.binding import BoundModules, LayerModules
+from patching.models.frames import Frame, Recording
 from patching.models.nodes import Activation, Site
+from patching.models.places import Place, place_of
 
 Edit = Callable[[Tensor], Tensor]
 """Takes the value of a whole site, returns the value to go on with."""
 
-_End = Literal["input", "output"]
+Remove = Callable[[], None]
 
-_PLACES: dict[Activation, tuple[str, _End]] = {
-    "resid_pre": ("block", "input"),
-    "resid_post": ("block", "output"),
-    "q": ("q", "output"),
-    "k": ("k", "output"),
-    "v": ("v", "output"),
-    "z": ("o", "input"),
-    "result": ("o", "output"),
-    "attn_out": ("o", "output"),
-    "mlp_out": ("mlp", "output"),
-}
+_ORDER: tuple[Activation, ...] = ("z", "result", "attn_out", "resid_mid")
+"""Later ones are set by a change of the earlier ones, so their hooks have to come after them."""
 
 
 class SiteHooks:
@@ -44,79 +36,86 @@ class SiteHooks:
     Attributes:
         hf: The model.
         modules: Its declared modules.
-        n_heads: Heads of each layer.
     """
 
     def __init__(
-        self, hf: PreTrainedModel, architecture: Architecture, modules: BoundModules, n_heads: int
+        self, hf: PreTrainedModel, modules: BoundModules, family: str, *, post_norm: bool
     ) -> None:
         self.hf = hf
         self.modules = modules
-        self.n_heads = n_heads
-        self._family = architecture.family
-        self._post_norm = architecture.layout == "post-norm"
+        self._family = family
+        self._post_norm = post_norm
         self._pattern_edits: dict[nn.Module, list[Edit]] = {}
 
     @contextmanager
-    def reading(self, sites: Iterable[Site]) -> Generator[dict[Site, Tensor], None, None]:
-        """Collect whole sites during one forward; the mapping fills while it runs."""
-        values: dict[Site, Tensor] = {}
+    def reading(
+        self, sites: Iterable[Site], *, frames: bool = False
+    ) -> Generator[Recording, None, None]:
+        """Collect whole sites during one forward; the mapping fills while it runs.
 
-        def keeper(site: Site) -> Edit:
-            def keep(value: Tensor) -> Tensor:
-                values[site] = value
-                return value
-
-            return keep
-
-        with self.editing({site: keeper(site) for site in sites}):
+        Args:
+            sites: What to collect.
+            frames: Whether to keep what surrounds the stream in the outputs of modules.
+        """
+        values = Recording()
+        keepers = {site: partial(_keep_value, values, site) for site in sites}
+        with ExitStack() as stack:
+            for module in self._framed() if frames else ():
+                keep_frame = partial(_keep_frame, values.frames)
+                stack.callback(module.register_forward_hook(keep_frame).remove)
+            stack.enter_context(self.editing(keepers))
             yield values
 
     @contextmanager
     def editing(self, edits: Mapping[Site, Edit]) -> Generator[None, None, None]:
         """Pass whole sites through functions in every forward inside the block.
 
-        Sites with the activation `pattern` run the whole model with eager attention meanwhile.
+        Of several sites the one that runs later sees what became of the earlier ones. Sites with
+        the activation `pattern` run the whole model with eager attention meanwhile.
 
         Raises:
             SelfCheckError: In a forward in which a hook did not fire exactly once.
         """
         fired: Counter[Site] = Counter()
-
-        def counted(site: Site) -> Edit:
-            def count_and_edit(value: Tensor) -> Tensor:
-                fired[site] += 1
-                return edits[site](value)
-
-            return count_and_edit
-
         with ExitStack() as stack:
-            for site in edits:
+            for site in sorted(edits, key=_when):
+                counted = partial(_count_and_edit, fired, site, edits[site])
                 if site.activation == "pattern":
-                    stack.enter_context(self._editing_pattern(site, counted(site)))
+                    stack.enter_context(self._editing_pattern(site, counted))
                 else:
-                    stack.callback(self._place(site, counted(site)))
+                    for remove in self._place(site, counted):
+                        stack.callback(remove)
             begin = self.hf.register_forward_pre_hook(lambda *_: fired.clear())
             stack.callback(begin.remove)
             end = self.hf.register_forward_hook(lambda *_: self._check_fired(edits, fired))
             stack.callback(end.remove)
             yield
 
-    def _place(self, site: Site, edit: Edit) -> Callable[[], None]:
-        layer = self.modules.layers[site.layer]
-        if site.activation == "resid_mid":
-            field, end = ("attention_norm", "output") if self._post_norm else ("mlp_norm", "input")
-        else:
-            field, end = _PLACES[site.activation]
-        module: nn.Module = getattr(layer, field)
+    def row(self, site: Site) -> LayerModules:
+        """The row of a site.
+
+        Raises:
+            DataError: If the model has no such site.
+        """
+        row = self.modules.row(site)
+        if row is None:
+            names = ", ".join(row.name for row in self.modules.layers)
+            raise DataError(f"This model has no {site}. It has the rows {names}.")
+        return row
+
+    def _place(self, site: Site, edit: Edit) -> tuple[Remove, ...]:
+        row = self.row(site)
         if site.activation == "result":
-            return self._on_results(layer, edit)
-        shaped = self._by_head(edit) if site.activation in ("q", "k", "v", "z") else edit
-        return _on_input(module, shaped) if end == "input" else _on_output(module, shaped)
+            return _edit_results(row, edit)
+        if site.activation != "resid_mid":
+            return (_edit_at(place_of(row, site.activation), edit),)
+        if self._post_norm:
+            return (_on_output(row.norm, edit),)
+        return _edit_sum(row, edit)
 
     @contextmanager
     def _editing_pattern(self, site: Site, edit: Edit) -> Generator[None, None, None]:
-        attention = self.modules.layers[site.layer].attention
+        attention = self.row(site).attention
         edits = self._pattern_edits.setdefault(attention, [])
         edits.append(edit)
         try:
@@ -134,31 +133,79 @@ class SiteHooks:
                     "model; mend it in patching/models/families."
                 )
 
-    def _by_head(self, edit: Edit) -> Edit:
-        def edit_split(value: Tensor) -> Tensor:
-            heads = rearrange(value, "b pos (head d) -> b pos head d", head=self.n_heads)
-            return rearrange(edit(heads), "b pos head d -> b pos (head d)")
-
-        return edit_split
-
-    def _on_results(self, layer: LayerModules, edit: Edit) -> Callable[[], None]:
-        """The results are never formed by the model: add their change to their sum."""
-
-        def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            before = head_results(layer, inputs[0], self.n_heads)
-            after = edit(before)
-            return output if after is before else output + (after - before).sum(dim=2)
-
-        return layer.o.register_forward_hook(hook).remove
+    def _framed(self) -> dict[nn.Module, None]:
+        rows = self.modules.layers
+        return dict.fromkeys(module for row in rows for module in (*row.body, row.attention)) | (
+            dict.fromkeys(self.modules.embeddings.values())
+        )
 
 
-def head_results(
-    layer: LayerModules, z: Float[Tensor, "batch pos d_z"], n_heads: int
-) -> Float[Tensor, "batch pos head d_model"]:
-    """What each head adds to the stream: its z times its columns of W_O, without the bias."""
-    columns = rearrange(layer.output_weight, "model (head d) -> head d model", head=n_heads)
-    heads = rearrange(z, "b pos (head d) -> b pos head d", head=n_heads)
-    return einsum(heads, columns, "b pos head d, head d model -> b pos head model")
+def _when(site: Site) -> int:
+    """Place of an activation among those that share the ends of a module."""
+    return _ORDER.index(site.activation) if site.activation in _ORDER else 0
+
+
+def _keep_value(values: Recording, site: Site, value: Tensor) -> Tensor:
+    values[site] = value
+    return value
+
+
+def _count_and_edit(fired: Counter[Site], site: Site, edit: Edit, value: Tensor) -> Tensor:
+    fired[site] += 1
+    return edit(value)
+
+
+def _keep_frame(
+    frames: dict[nn.Module, Frame], module: nn.Module, _inputs: object, output: object
+) -> None:
+    frames[module] = Frame.of(output)
+
+
+def _edit_at(place: Place, edit: Edit) -> Remove:
+    change = partial(_change, place, edit)
+    return (_on_input if place.end == "input" else _on_output)(place.module, change)
+
+
+def _change(place: Place, edit: Edit, raw: Tensor) -> Tensor:
+    return place.write(raw, edit(place.read(raw)))
+
+
+def _edit_results(row: LayerModules, edit: Edit) -> tuple[Remove, ...]:
+    """The results are never formed by the model: add their change to their sum."""
+    heads, total = place_of(row, "z"), place_of(row, "attn_out")
+    seen: list[Tensor] = []
+
+    def change(raw: Tensor) -> Tensor:
+        z = heads.read(seen.pop()).flatten(start_dim=2)
+        before = row.results(z, tuple(raw.shape) if row.is_image else None)
+        after = edit(before)
+        value = total.read(raw)
+        return total.write(raw, value if after is before else value + (after - before).sum(dim=2))
+
+    return _on_input(row.o, _keeping(seen)), _on_output(total.module, change)
+
+
+def _edit_sum(row: LayerModules, edit: Edit) -> tuple[Remove, ...]:
+    """The stream after the attention of a pre-norm row: change the attention's part of the sum."""
+    seen: list[Tensor] = []
+
+    def change(attn_out: Tensor) -> Tensor:
+        if not seen:
+            raise RuntimeError(f"the norm of {row.name} did not run before its heads")
+        stream = seen.pop()
+        before = stream + attn_out
+        after = edit(before)
+        return attn_out if after is before else after - stream
+
+    return _on_input(row.norm, _keeping(seen)), _on_output(row.o, change)
+
+
+def _keeping(seen: list[Tensor]) -> Edit:
+    def keep(value: Tensor) -> Tensor:
+        seen[:] = [value]
+        return value
+
+    return keep
 
 
 def _pattern_handler(edits: list[Edit]) -> AttentionHandler:
@@ -171,22 +218,29 @@ def _pattern_handler(edits: list[Edit]) -> AttentionHandler:
     return handle
 
 
-def _on_input(module: nn.Module, edit: Edit) -> Callable[[], None]:
-    def hook(
-        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            return (edit(args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": edit(kwargs["hidden_states"])}
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True).remove
+def _on_input(module: nn.Module, edit: Edit) -> Remove:
+    # A copy of the model made meanwhile shares a lambda; it would copy a partial and its state.
+    return module.register_forward_pre_hook(
+        lambda _module, args, kwargs: _edit_input(edit, args, kwargs), with_kwargs=True
+    ).remove
 
 
-def _on_output(module: nn.Module, edit: Edit) -> Callable[[], None]:
-    def hook(_module: nn.Module, _args: tuple[Any, ...], output: object) -> object:
-        if isinstance(output, tuple):
-            first, *rest = cast("tuple[Tensor, ...]", output)
-            return (edit(first), *rest)
-        return edit(cast(Tensor, output))
+def _edit_input(
+    edit: Edit, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if args:
+        return (edit(args[0]), *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": edit(kwargs["hidden_states"])}
 
-    return module.register_forward_hook(hook).remove
+
+def _on_output(module: nn.Module, edit: Edit) -> Remove:
+    return module.register_forward_hook(
+        lambda _module, _args, output: _edit_output(edit, output)
+    ).remove
+
+
+def _edit_output(edit: Edit, output: object) -> object:
+    if isinstance(output, tuple):
+        first, *rest = cast("tuple[Tensor, ...]", output)
+        return (edit(first), *rest)
+    return edit(cast(Tensor, output))

@@ -10,25 +10,33 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import cast
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from behavior.errors import DataError
-from behavior.examples import TextInput
-from patching.models.architecture import Architecture, BoundModules, bind
+from behavior.inputs import Input
+from patching.models.ablating import AblatedModel, ablate_model
+from patching.models.architecture import Architecture
+from patching.models.backends import open_backend
+from patching.models.backends.protocol import Backend
+from patching.models.binding import BoundModules, LayerModules, bind
 from patching.models.cache import ActivationCache, Value, assign
+from patching.models.calling import Caller
 from patching.models.chunks import length_sorted_chunks
-from patching.models.encoding import Encoded, TextEncoder
+from patching.models.encoders import EncodedInput, Encoder
+from patching.models.explain import Explanation, explain_model
 from patching.models.hooks import Edit, SiteHooks
-from patching.models.nodes import ACTIVATIONS, Activation, Site, parse_site
-from patching.models.spec import read_spec
-
-_LARGE: frozenset[Activation] = frozenset({"pattern", "result"})
+from patching.models.lookup import SiteLookup
+from patching.models.making_encoders import make_encoder
+from patching.models.nodes import Site
+from patching.models.processors import Processor
+from patching.models.projections import weight_of
+from patching.models.spec import UNLIMITED, read_spec
 
 
 class PatchableModel:
@@ -37,34 +45,48 @@ class PatchableModel:
     Attributes:
         name: As it was asked for.
         hf: The transformers module, in evaluation mode.
-        tokenizer: Its tokenizer.
+        processor: Its tokenizer or image processor.
         architecture: Declaration of its family.
         spec: Its sizes.
         digest: SHA-256 of its weights and config; empty if it does not come from files.
-        modules: The declared modules.
+        modules: The declared modules, row by row.
         encoder: Makes batches.
         hooks: Places hooks; for the engines of this package.
+        backend: What runs patched forwards: `hooks`, `nnsight` or `transformer-lens`.
     """
 
     def __init__(
         self,
         hf: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        processor: Processor,
         architecture: Architecture,
         name: str = "model",
         digest: str = "",
+        *,
+        prompt: str | None = None,
+        label_words: Mapping[str, str] | None = None,
+        backend: str = "hooks",
     ) -> None:
         self.name = name
         self.hf = hf.eval()
-        self.tokenizer = tokenizer
+        self.processor = processor
         self.architecture = architecture
-        self.spec = read_spec(hf, tokenizer, architecture)
         self.digest = digest
         self.modules: BoundModules = bind(architecture, hf)
-        self.encoder = TextEncoder(
-            tokenizer, self.spec.max_length, self.device, takes_types=self.spec.n_token_types > 1
+        self.spec = read_spec(
+            hf,
+            architecture,
+            self.modules,
+            classes=tuple(label_words) if label_words is not None else None,
+            longest=getattr(processor, "model_max_length", UNLIMITED),
         )
-        self.hooks = SiteHooks(hf, architecture, self.modules, self.spec.n_heads)
+        self._lookup = SiteLookup(name, self.modules, self.spec)
+        self._caller = Caller(hf, architecture, processor, label_words)
+        self.hooks = SiteHooks(
+            hf, self.modules, architecture.family, post_norm=architecture.layout == "post-norm"
+        )
+        self.encoder: Encoder[Any] = make_encoder(self, prompt)
+        self.backend: Backend = open_backend(backend, self)
         self._rows: Tensor | None = None
         self._n_patches = 0
 
@@ -86,12 +108,42 @@ class PatchableModel:
         return self.hf.dtype
 
     @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Its tokenizer.
+
+        Raises:
+            DataError: If it reads images.
+        """
+        if isinstance(self.processor, BaseImageProcessor):
+            raise DataError(f"{self.name!r} reads images, so it has no tokenizer. Use processor.")
+        return self.processor
+
+    @cached_property
+    def bridge(self) -> Any:
+        """A `TransformerBridge`, for tools written for TransformerLens; see `bridge_of`."""
+        from patching.models.backends.transformer_lens import bridge_of  # noqa: PLC0415  (slow)
+
+        return bridge_of(self)
+
+    @cached_property
+    def nnsight(self) -> Any:
+        """The model as nnsight's `TransformersModel`; see `nnsight_of`."""
+        from patching.models.backends.nnsight import nnsight_of  # noqa: PLC0415  (slow)
+
+        return nnsight_of(self)
+
+    @property
+    def word_ids(self) -> Sequence[int] | None:
+        """[class] token whose logit is the class's, if it answers with words; else None."""
+        return self._caller.words
+
+    @property
     def is_patched(self) -> bool:
         """Whether a `with model.patch(...)` block is open."""
         return self._n_patches > 0
 
-    def encode(self, inputs: Sequence[TextInput]) -> list[Encoded]:
-        """Token ids of each input.
+    def encode(self, inputs: Sequence[Input]) -> list[EncodedInput]:
+        """Each input as its encoder keeps it: token ids, or an image that waits for its batch.
 
         Raises:
             DataError: If there are no inputs, or one is longer than the model takes.
@@ -102,12 +154,17 @@ class PatchableModel:
         self.encoder.check_lengths(inputs, rows)
         return rows
 
-    def tokens(self, inputs: Sequence[TextInput]) -> list[list[int]]:
-        """Token ids of each input, special tokens included."""
+    def tokens(self, inputs: Sequence[Input]) -> list[list[int]]:
+        """Token ids of each text, special tokens included.
+
+        Raises:
+            DataError: If the model reads images.
+        """
+        _ = self.tokenizer
         return [row.ids.tolist() for row in self.encoder.encode(inputs)]
 
     def logits(
-        self, inputs: Sequence[TextInput], batch_size: int | None = None
+        self, inputs: Sequence[Input], batch_size: int | None = None
     ) -> Float[Tensor, "batch n_classes"]:
         """Logits of each input, in the order given, on the CPU.
 
@@ -126,7 +183,7 @@ class PatchableModel:
         return logits
 
     def run_with_cache(
-        self, inputs: Sequence[TextInput], sites: Sequence[str | Site] | None = None
+        self, inputs: Sequence[Input], sites: Sequence[str | Site] | None = None
     ) -> tuple[Float[Tensor, "batch n_classes"], ActivationCache]:
         """Logits and activations of all inputs as one batch, padded to the longest.
 
@@ -170,15 +227,45 @@ class PatchableModel:
             finally:
                 self._n_patches -= 1
 
+    def explain(self) -> Explanation:
+        """What this model consists of, what can be patched and under which names, as a table."""
+        return explain_model(self)
+
+    def ablate(self, nodes: Sequence[str], inputs: Sequence[Input] | None = None) -> AblatedModel:
+        """A plain transformers model whose weights leave out some nodes, to be saved and shipped.
+
+        Args:
+            nodes: Heads (`a3.h5`), all heads of a row (`a3`) or MLPs (`m2`).
+            inputs: What their means are taken over; by default they are set to zero.
+
+        Raises:
+            DataError: If the model has no such node, or no bias that could hold its mean.
+        """
+        return ablate_model(self, nodes, inputs)
+
     def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch n_classes"]:
         """Logits of one batch of `encoder.batch`, without gradients."""
         with torch.no_grad():
-            return self.hf(**batch).logits
+            return self.call(batch)
+
+    def call(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch n_classes"]:
+        """Logits of one batch of `encoder.batch`; gradients are kept where they are enabled."""
+        return self._caller.logits(batch)
 
     def chunks(self, lengths: Sequence[int], batch_size: int | None = None) -> list[list[int]]:
         """Positions of inputs in batches of similar length; see `patching.models.chunks`."""
-        widest = 4 * self.spec.d_model * self.dtype.itemsize
+        first = self.modules.layers[0]
+        width = weight_of(first.o).shape[0] if first.is_image else self.spec.d_model
+        widest = 4 * width * self.dtype.itemsize
         return length_sorted_chunks(lengths, batch_size, widest, self.device)
+
+    def row(self, site: str | Site) -> LayerModules:
+        """The row that a site belongs to.
+
+        Raises:
+            DataError: If the model has none.
+        """
+        return self._lookup.row(site)
 
     def site(self, key: str | Site) -> Site:
         """A site from its text, a TransformerLens name or a node's name.
@@ -186,31 +273,15 @@ class PatchableModel:
         Raises:
             DataError: If this model has no such layer or head.
         """
-        site = parse_site(key)
-        n_layers, n_heads = self.spec.n_layers, self.spec.n_heads
-        if site.layer >= n_layers or (site.head is not None and site.head >= n_heads):
-            raise DataError(
-                f"{str(key)!r} is not in {self.name!r}, which has the layers 0 to {n_layers - 1} "
-                f"with the heads 0 to {n_heads - 1}."
-            )
-        return site
+        return self._lookup.site(key)
 
     def sites(self, keys: Sequence[str | Site] | None) -> tuple[Site, ...]:
-        """Whole sites for `run_with_cache`: an activation's name means it in every layer.
+        """Whole sites for `run_with_cache`: an activation's name means it in every row.
 
         Raises:
             DataError: If this model has no such site.
         """
-        if keys is None:
-            keys = [activation for activation in ACTIVATIONS if activation not in _LARGE]
-        found: dict[Site, None] = {}
-        for key in keys:
-            if key in ACTIVATIONS:
-                activation = cast(Activation, key)
-                found |= dict.fromkeys(Site(i, activation) for i in range(self.spec.n_layers))
-            else:
-                found[self.site(key).whole] = None
-        return tuple(found)
+        return self._lookup.sites(keys)
 
     @contextmanager
     def _running(self, rows: Sequence[int]) -> Generator[None, None, None]:

@@ -1,25 +1,30 @@
 """Names of a model's components (nodes) and of its activations (sites).
 
-Nodes carry the field's names: `input`, `a3.h5` (head 5 of layer 3), `a3` (all heads of layer 3
-together), `m2` (MLP of layer 2), `logits`. Sites are written `L3.h5.z` or `L3.resid_pre`;
-TransformerLens' names (`blocks.3.attn.hook_z`, `blocks.3.hook_resid_pre`, `hook_embed`) are read
-as aliases.
+Nodes carry the field's names. `a3.h5` is head 5 of layer 3, `a3` all heads of layer 3 together,
+`m2` the MLP of layer 2; besides there are `input` and `logits`. An encoder-decoder has `enc.a0.h1`,
+`dec.a0.h1` (self-attention), `dec.x0.h1` (cross-attention), `enc.m2`, `enc.input`, `dec.input`. In
+a ResNet `s2.b1.g3` is group 3 of the hidden channels of block 1 of stage 2, `s2.b1` all groups.
+
+Sites are written `L3.h5.z`, `L3.resid_pre`, `dec.L0.h1.z`, `dec.x.L0.z` (cross-attention) or
+`s2.L1.h3.z`; TransformerLens' names (`blocks.3.attn.hook_z`, `blocks.3.hook_resid_pre`,
+`decoder_blocks.0.cross_attn.hook_z`, `hook_embed`) are read as aliases.
 
 | activation | shape | meaning |
 |---|---|---|
 | `resid_pre` | batch pos d_model | stream that enters the layer; `L0.resid_pre` is the embedding |
-| `resid_mid` | batch pos d_model | stream between attention and MLP, see below |
+| `resid_mid` | batch pos d_model | stream after the attention, see below |
 | `resid_post` | batch pos d_model | stream that leaves the layer |
 | `q`, `k`, `v` | batch pos head d_head | projections, with bias |
 | `pattern` | batch head pos pos | attention probabilities; rows sum to one |
-| `z` | batch pos head d_head | pattern times v |
-| `result` | batch pos head d_model | z times the head's columns of W_O, without the bias |
+| `z` | batch pos head d_head | pattern times v; in a ResNet, what the last convolution reads |
+| `result` | batch pos head d_model | z through the head's part of W_O, without the bias |
 | `attn_out` | batch pos d_model | sum of the results plus the bias |
 | `mlp_out` | batch pos d_model | output of the MLP, before residual and norm |
 
 In a post-norm model (BERT) the stream is normalised after each addition, and `resid_mid` and
 `resid_post` are taken *after* that norm: `resid_mid` is what the MLP reads, and `resid_post` is
-the next layer's `resid_pre`. (TransformerLens' old HookedEncoder took both before the norm.)
+the next layer's `resid_pre`. (TransformerLens' old HookedEncoder took both before the norm.) The
+positions of a ResNet are its pixels, row by row, and `resid_post` is taken after the ReLU.
 """
 
 import re
@@ -46,9 +51,19 @@ NodeKind = Literal["input", "head", "heads", "mlp", "logits"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 HEAD_ACTIVATIONS: frozenset[Activation] = frozenset({"q", "k", "v", "pattern", "z", "result"})
 
-_SITE = re.compile(r"L(?P<layer>\d+)(\.h(?P<head>\d+))?\.(?P<activation>\w+)")
-_LENS_SITE = re.compile(r"blocks\.(?P<layer>\d+)\.(attn\.)?hook_(?P<activation>\w+)")
-_NODE = re.compile(r"a(?P<a>\d+)(\.h(?P<head>\d+))?|m(?P<m>\d+)|input|logits")
+_SITE = re.compile(
+    r"((?P<stack>enc|dec(\.x)?|s\d+)\.)?L(?P<layer>\d+)(\.h(?P<head>\d+))?\.(?P<activation>\w+)"
+)
+_LENS_SITE = re.compile(
+    r"(?P<blocks>(encoder_|decoder_)?blocks)\.(?P<layer>\d+)"
+    r"\.((attn|self_attn|(?P<cross>cross_attn))\.)?hook_(?P<activation>\w+)"
+)
+_LENS_STACKS = {"blocks": "", "encoder_blocks": "enc", "decoder_blocks": "dec"}
+_NODE = re.compile(
+    r"((?P<stack>enc|dec|s\d+)\.)?"
+    r"(?:(?P<row>[axb])(?P<layer>\d+)(\.[hg](?P<head>\d+))?|m(?P<mlp>\d+)|(?P<input>input))"
+    r"|logits"
+)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -56,31 +71,34 @@ class Site:
     """One activation of one layer, or of one attention head.
 
     Attributes:
-        layer: Layer index, counted from 0.
+        layer: Layer index within its stack, counted from 0.
         activation: What is read or written there.
         head: Head index for an activation with a head axis; None means all heads.
+        stack: Empty, `enc`, `dec`, `dec.x` (cross-attention) or `s0`, `s1`, ... (stages).
     """
 
     layer: int
     activation: Activation
     head: int | None = None
+    stack: str = ""
 
     def __post_init__(self) -> None:
         if self.head is not None and self.activation not in HEAD_ACTIVATIONS:
             raise DataError(f"{self.activation} has no head axis, but head={self.head} was given.")
 
     def __str__(self) -> str:
+        stack = f"{self.stack}." if self.stack else ""
         head = "" if self.head is None else f".h{self.head}"
-        return f"L{self.layer}{head}.{self.activation}"
+        return f"{stack}L{self.layer}{head}.{self.activation}"
 
     @property
     def whole(self) -> "Site":
         """The same activation for all heads."""
-        return Site(self.layer, self.activation)
+        return Site(self.layer, self.activation, stack=self.stack)
 
     @classmethod
     def parse(cls, text: str) -> "Site":
-        """Read `L3.resid_pre`, `L3.h5.z`, or a TransformerLens name.
+        """Read `L3.resid_pre`, `dec.x.L3.h5.z`, or a TransformerLens name.
 
         Raises:
             DataError: If it is none of these; the message lists the activations.
@@ -93,9 +111,16 @@ class Site:
                 f"Cannot read {text!r} as a site. Expected a form like 'L3.resid_pre', 'L3.h5.z' "
                 f"or 'blocks.3.attn.hook_z', with one of: {', '.join(ACTIVATIONS)}."
             )
-        head = match.groupdict().get("head")
-        activation = cast(Activation, match["activation"])
-        return cls(int(match["layer"]), activation, None if head is None else int(head))
+        found = match.groupdict()
+        head = found.get("head")
+        blocks = found.get("blocks")
+        stack = (found.get("stack") or "") if blocks is None else _LENS_STACKS[blocks]
+        return cls(
+            int(match["layer"]),
+            cast(Activation, match["activation"]),
+            None if head is None else int(head),
+            f"{stack}.x" if found.get("cross") else stack,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +129,34 @@ class Node:
 
     Attributes:
         kind: What it is; `heads` is all heads of a layer together.
-        layer: Layer index; None for `input` and `logits`.
+        layer: Layer index within its stack; None for `input` and `logits`.
         head: Head index; None unless the kind is `head`.
+        stack: As in `Site`; an `input` without a stack is all inputs together.
     """
 
     kind: NodeKind
     layer: int | None = None
     head: int | None = None
+    stack: str = ""
 
     def __str__(self) -> str:
-        if self.kind in ("input", "logits"):
+        if self.kind == "logits":
             return self.kind
+        base = self.stack.removesuffix(".x")
+        prefix = f"{base}." if base else ""
+        if self.kind == "input":
+            return f"{prefix}input"
         if self.kind == "mlp":
-            return f"m{self.layer}"
-        return f"a{self.layer}" if self.head is None else f"a{self.layer}.h{self.head}"
+            return f"{prefix}m{self.layer}"
+        is_stage = base.startswith("s")
+        letter = "b" if is_stage else "x" if base != self.stack else "a"
+        head = "" if self.head is None else f".{'g' if is_stage else 'h'}{self.head}"
+        return f"{prefix}{letter}{self.layer}{head}"
+
+    @property
+    def row(self) -> str:
+        """Name of all heads of its layer together, for a head; else its own name."""
+        return str(self if self.kind != "head" else Node("heads", self.layer, stack=self.stack))
 
     @property
     def site(self) -> Site:
@@ -129,44 +168,39 @@ class Node:
         if self.kind == "logits":
             raise DataError("The node 'logits' is the output and cannot be patched.")
         if self.kind == "input":
-            return Site(0, "resid_pre")
+            return Site(0, "resid_pre", stack=self.stack)
         layer = cast(int, self.layer)
-        return Site(layer, "mlp_out") if self.kind == "mlp" else Site(layer, "z", self.head)
+        activation: Activation = "mlp_out" if self.kind == "mlp" else "z"
+        return Site(layer, activation, self.head, self.stack)
 
     @classmethod
     def parse(cls, text: str) -> "Node":
-        """Read `input`, `a3.h5`, `a3`, `m2` or `logits`.
+        """Read `input`, `a3.h5`, `a3`, `m2`, `dec.x0.h1`, `s2.b1.g3` or `logits`.
 
         Raises:
             DataError: If it is none of these.
         """
         match = _NODE.fullmatch(text)
-        if match is None:
+        node = None if match is None else cls._of(match)
+        # A letter that does not belong to the stack is written otherwise than it was read.
+        if node is None or str(node) != text:
             raise DataError(
                 f"Cannot read {text!r} as a node. Expected 'input', 'a3.h5' (head 5 of layer 3), "
-                "'a3' (all heads of layer 3), 'm2' (MLP of layer 2) or 'logits'."
+                "'a3' (all heads of layer 3), 'm2' (MLP of layer 2) or 'logits'; 'enc.a0.h1', "
+                "'dec.a0.h1', 'dec.x0.h1' in an encoder-decoder, 's2.b1.g3' in a ResNet."
             )
-        if match["m"] is not None:
-            return cls("mlp", int(match["m"]))
-        if match["a"] is None:
-            return cls(cast(NodeKind, text))
+        return node
+
+    @classmethod
+    def _of(cls, match: re.Match[str]) -> "Node":
+        stack = match["stack"] or ""
+        if match["mlp"] is not None:
+            return cls("mlp", int(match["mlp"]), stack=stack)
+        if match["row"] is None:
+            return cls("input" if match["input"] else "logits", stack=stack)
         head = None if match["head"] is None else int(match["head"])
-        return cls("heads" if head is None else "head", int(match["a"]), head)
-
-
-def head_nodes(n_layers: int, n_heads: int) -> tuple[str, ...]:
-    """`a0.h0`, `a0.h1`, ..., layer by layer."""
-    return tuple(f"a{layer}.h{head}" for layer in range(n_layers) for head in range(n_heads))
-
-
-def layer_nodes(n_layers: int) -> tuple[str, ...]:
-    """`a0`, `a1`, ...: all heads of a layer together."""
-    return tuple(f"a{layer}" for layer in range(n_layers))
-
-
-def mlp_nodes(n_layers: int) -> tuple[str, ...]:
-    """`m0`, `m1`, ..."""
-    return tuple(f"m{layer}" for layer in range(n_layers))
+        stack = f"{stack}.x" if match["row"] == "x" else stack
+        return cls("heads" if head is None else "head", int(match["layer"]), head, stack)
 
 
 def parse_site(text: "str | Site") -> Site:

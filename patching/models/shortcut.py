@@ -8,7 +8,8 @@ v_s = W_V x_s + b_V, for each head,
     sum_s p_s v_s = W_V (sum_s p_s x_s) + b_V, because the probabilities p_s sum to one.
 
 So the model's own attention function is called with W_K^T q of all heads as queries, and with the
-stream x as keys and values. Everything else of the layer is the model's own forward on one row.
+stream x as keys and values; in a pre-norm layer x is the stream after its norm. Everything else of
+the layer is the model's own forward on one row.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -20,9 +21,11 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patching.models.architecture import LayerModules
+from patching.models.architecture import Layout
 from patching.models.attention import AttentionCall, AttentionHandler, intercepted
+from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
+from patching.models.projections import weight_of
 
 Forward = Callable[..., Tensor]
 
@@ -46,7 +49,7 @@ def can_shorten(model: PatchableModel) -> bool:
     """Whether the last layer of this model may run for the first token only."""
     last, declared = model.modules.layers[-1], model.architecture
     linear = isinstance(last.k, nn.Linear) and isinstance(last.v, nn.Linear)
-    return linear and declared.reads == "first token" and declared.layout == "post-norm"
+    return linear and declared.reads == "first token" and last.enter is last.leave
 
 
 @contextmanager
@@ -62,8 +65,8 @@ def shorten_last_layer(
 ) -> tuple[dict[nn.Module, Forward], dict[nn.Module, AttentionHandler]]:
     """What to replace so that the last layer runs for the first token only."""
     last = model.modules.layers[-1]
-    shortened = _ShortenedLayer(last, last.block.forward, model.spec.n_heads)
-    return {last.block: shortened.forward}, {last.attention: shortened.attend}
+    shortened = _ShortenedLayer(last, last.enter.forward, model.architecture.layout)
+    return {last.enter: shortened.forward}, {last.attention: shortened.attend}
 
 
 @dataclass(slots=True)
@@ -73,13 +76,13 @@ class _ShortenedLayer:
     Attributes:
         modules: Its modules.
         own_forward: Its forward, for any number of rows.
-        n_heads: Its heads.
+        layout: Where its norms stand.
         stream: [batch, pos, d_model] what it reads in the forward that is running.
     """
 
     modules: LayerModules
     own_forward: Callable[..., Any]
-    n_heads: int
+    layout: Layout
     stream: Tensor | None = None
 
     def forward(self, stream: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -88,6 +91,7 @@ class _ShortenedLayer:
 
     def attend(self, call: AttentionCall) -> Float[Tensor, "batch 1 head d_head"]:
         assert self.stream is not None, "the attention runs inside the layer"
+        read = self.stream if self.layout == "post-norm" else self.modules.norm(self.stream)
         query = rearrange(call.query, "b head 1 d -> b head d")
         keys = self._columns(self.modules.k)
         queries = einsum(query, keys, "b head d, head d model -> b head model")[:, None]
@@ -95,19 +99,19 @@ class _ShortenedLayer:
         seen = replace(
             call,
             query=queries,
-            key=self.stream[:, None],
-            value=self.stream[:, None],
+            key=read[:, None],
+            value=read[:, None],
             mask=None if call.mask is None else call.mask[:, :, :1],
             options={**call.options, "scaling": scaling},
         ).run()
         values = self._columns(self.modules.v)
         z = einsum(seen, values, "b head one model, head d model -> b one head d")
-        bias = self.modules.v.bias
+        bias = getattr(self.modules.v, "bias", None)
         if isinstance(bias, Tensor):
-            z = z + rearrange(bias, "(head d) -> head d", head=self.n_heads)
+            z = z + rearrange(bias, "(head d) -> head d", head=self.modules.n_heads)
         return z
 
-    def _columns(self, projection: nn.Module) -> Float[Tensor, "head d_head d_model"]:
-        weight = projection.weight
-        assert isinstance(weight, Tensor)
-        return rearrange(weight, "(head d) model -> head d model", head=self.n_heads)
+    def _columns(self, projection: nn.Module | None) -> Float[Tensor, "head d_head d_model"]:
+        assert projection is not None, "can_shorten looked"
+        heads = self.modules.n_heads
+        return rearrange(weight_of(projection), "(head d) model -> head d model", head=heads)

@@ -1,21 +1,32 @@
 """BERT: post-norm encoder whose classifier reads the first token."""
 
-from patching.models.architecture import Architecture
+from patching.models.architecture import Architecture, RowPaths, StackPaths
 
 BERT = Architecture(
     family="bert",
     model_type="bert",
     model_class="BertForSequenceClassification",
-    embedding="bert.embeddings",
-    layers="bert.encoder.layer",
-    attention="attention.self",
-    q="attention.self.query",
-    k="attention.self.key",
-    v="attention.self.value",
-    o="attention.output.dense",
-    attention_norm="attention.output.LayerNorm",
-    mlp="output.dense",
-    mlp_norm="output.LayerNorm",
+    stacks=(
+        StackPaths(
+            layers="bert.encoder.layer",
+            embedding="bert.embeddings",
+            rows=(
+                RowPaths(
+                    attention="attention.self",
+                    o="attention.output.dense",
+                    norm="attention.output.LayerNorm",
+                    q="attention.self.query",
+                    k="attention.self.key",
+                    v="attention.self.value",
+                    mlp="output.dense",
+                    mlp_in="intermediate",
+                    mlp_norm="output.LayerNorm",
+                ),
+            ),
+        ),
+    ),
     layout="post-norm",
     reads="first token",
+    head=("first token", "bert.pooler.dense", "tanh", "classifier"),
+    token_types="type_vocab_size",
 )
