@@ -5,12 +5,15 @@ other's, the two are merged up to the next place at which both begin a word.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from behavior.errors import DataError
 from behavior.examples import Pairs
+from patching.models.encoding import TextEncoder
 from patching.models.model import PatchableModel
 
 
@@ -27,10 +30,17 @@ class WordLayout:
     index: tuple[int, ...]
 
 
-def align_words(model: PatchableModel, pairs: Pairs) -> list[WordLayout]:
-    """The aligned words of each pair, special tokens included."""
+def align_words(model: PatchableModel, pairs: Pairs[Any]) -> list[WordLayout]:
+    """The aligned words of each pair, special tokens and those of a prompt included.
+
+    Raises:
+        DataError: If the model reads images.
+    """
+    encoder = model.encoder
+    if not isinstance(encoder, TextEncoder):
+        raise DataError(f"{model.name!r} reads images, which have no words. Give a text model.")
     return [
-        _merge(model.encoder.words(clean), model.encoder.words(corrupted))
+        _merge(encoder.words(clean), encoder.words(corrupted))
         for clean, corrupted in zip(pairs.clean, pairs.corrupted, strict=True)
     ]
 

@@ -1,16 +1,20 @@
 """Alignment: which pairs and quads a model sees as aligned, and which words they share."""
 
 from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
 
 import pytest
+from imagemaking import make_image_model, make_image_processor, make_images
 from modelmaking import CLASSES, make_pairs, make_tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
 from behavior.errors import DataError
-from behavior.examples import Pairs, Quad, TextInput
-from patching.alignment import align_pairs, align_quads
+from behavior.examples import ImageInput, Pairs, Quad, TextInput, pairs_from_quads
+from patching.alignment import align_pairs, align_quads, encode_aligned
 from patching.models.chunks import length_sorted_chunks
 from patching.models.families.bert import BERT
+from patching.models.loading import load_checkpoint
 from patching.models.model import PatchableModel
 from patching.words import align_words
 
@@ -80,6 +84,45 @@ def test_a_quad_needs_all_four_cells_aligned(model: PatchableModel) -> None:
     assert report.kept == 1
     with pytest.raises(DataError, match="No quad"):
         align_quads(model, [quad("b", "banker today")])
+
+
+@pytest.fixture(scope="module")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_image_model(tmp_path_factory.mktemp("aligned") / "resnet", "resnet")
+
+
+def image_quad(name: str, *images: ImageInput) -> Quad[ImageInput]:
+    return Quad(name, *images, label="entailment", foil="contradiction")
+
+
+def test_images_are_aligned_where_the_processor_gives_them_one_size(image_folder: Path) -> None:
+    model = load_checkpoint(image_folder)
+    quad = image_quad("a", *make_images(3, 20, 20), *make_images(1, 20, 24))
+    assert align_quads(model, [quad])[1].kept == 1
+    pairs = pairs_from_quads([quad], "core")
+    clean, corrupted = encode_aligned(model, pairs)
+    assert align_pairs(model, pairs)[0] == pairs
+    assert len(clean) == len(corrupted) == 2
+    assert model.encoder.batch([*clean, *corrupted])["pixel_values"].shape == (4, 3, 16, 16)
+    with pytest.raises(DataError, match="reads images, which have no words"):
+        align_words(model, pairs)
+
+
+def test_images_of_different_sizes_are_dropped_and_counted(
+    image_folder: Path, tmp_path: Path
+) -> None:
+    folder = copytree(image_folder, tmp_path / "free")
+    make_image_processor(None).save_pretrained(folder)
+    model = load_checkpoint(folder)
+    same = image_quad("a", *make_images(4, 16, 24))
+    odd = image_quad("b", *make_images(3, 16, 24), *make_images(1, 16, 32))
+    kept, report = align_quads(model, [same, odd])
+    assert [quad.id for quad in kept] == ["a"]
+    assert dict(report.dropped) == {"of different sizes": 1}
+    with pytest.raises(DataError, match=r"No quad is pixel-aligned for 'free': 0 kept, 1 dropped"):
+        align_quads(model, [odd])
+    with pytest.raises(DataError, match=r"Pair 1 \('b'\) has inputs of different sizes\. Choose"):
+        encode_aligned(model, pairs_from_quads([odd], "core"))
 
 
 def test_words_of_several_tokens_are_one_word(model: PatchableModel) -> None:

@@ -62,6 +62,27 @@ def write(folder: Path, checkpoints: str, version: str = "1") -> Path:
         ("  t:\n    path: $HOME/a\n", 4, "environment variables are not expanded"),
         ("  t:\n    path: ~nobody-of-this-name/a\n", 4, "home of a user that is not known"),
         ("  t: {path: *t}\n", 3, "not valid YAML (found undefined alias 't')"),
+        ("  t:\n    path: a\n    prompt: 3\n", 5, "prompt must be text, but is 3"),
+        (
+            "  t:\n    path: a\n    prompt: '{premise} {hypo}'\n",
+            5,
+            "The prompt '{premise} {hypo}' has the field {hypo}. Expected a text with {text}",
+        ),
+        (
+            "  t:\n    path: a\n    label_words:\n      e: yes\n",
+            6,
+            "e must be text, but is yes; put it in quotes",
+        ),
+        (
+            "  t:\n    path: a\n    label_words:\n      - 'yes'\n      - no\n",
+            7,
+            "a value of label_words must be text, but is no; put it in quotes",
+        ),
+        (
+            "  t:\n    path: a\n    label_words: 'yes'\n",
+            5,
+            "label_words must be a mapping (key: value), but is 'yes'",
+        ),
         ("\tt: a\n", 3, "not valid YAML"),
         ("  t: [\n", 4, "not valid YAML"),
     ],
@@ -133,6 +154,21 @@ def test_every_field_arrives(tmp_path: Path) -> None:
             companions={"teacher_plain": "t"},
         ),
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("{entailment: 'yes', other: 'no'}", {"entailment": "yes", "other": "no"}),
+        ("['yes', 'no']", ("yes", "no")),
+    ],
+)
+def test_a_prompt_and_label_words_arrive(
+    tmp_path: Path, written: str, words: dict[str, str] | tuple[str, ...]
+) -> None:
+    content = f"  t: {{path: a, prompt: 'read: {{text}}', label_words: {written}}}\n"
+    found = read_checkpoints(write(tmp_path, content))["t"]
+    assert (found.prompt, found.label_words) == ("read: {text}", words)
 
 
 def test_paths_are_relative_to_the_file_and_not_to_the_working_folder(

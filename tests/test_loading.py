@@ -9,7 +9,8 @@ import huggingface_hub
 import pytest
 import torch
 from modelmaking import make_bert
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
+from transformers import BertForSequenceClassification
 
 from behavior.errors import CheckpointError, CircuitsError, UnsupportedModelError
 from patching.models.architecture import register_family
@@ -139,10 +140,43 @@ def test_a_folder_that_cannot_be_opened_says_why(
             "config.json says BertForMaskedLM). Supported",
         ),
         (_config(architectures=None), "config.json says no architectures entry). Supported"),
-        (_config(auto_map=EVIL), "run code of its own (auto_map), which is never done"),
-        (_with("tokenizer_config.json", json.dumps({"auto_map": EVIL})), "(auto_map)"),
+        (_config(auto_map=EVIL), "run code of its own (auto_map in config.json), which is never"),
+        (
+            _with("tokenizer_config.json", json.dumps({"auto_map": EVIL})),
+            "(auto_map in tokenizer_config.json)",
+        ),
+        (
+            _with("preprocessor_config.json", json.dumps({"auto_map": EVIL})),
+            "(auto_map in preprocessor_config.json)",
+        ),
         (_config(is_decoder=True), "set up as a decoder (is_decoder in config.json)"),
         (_config(add_cross_attention=True), "(add_cross_attention in config.json)"),
+        (
+            _config(quantization_config={"quant_method": "gptq", "bits": 4}),
+            "is quantised (gptq); expected weights in floating point",
+        ),
+        (
+            _config(pruned_heads={"1": [0]}),
+            "has pruned heads (pruned_heads in config.json: {'1': [0]}); expected all heads",
+        ),
+        *(
+            (
+                _config(model_type=kind, architectures=[head]),
+                f"This {kind} checkpoint has no classifier that can be opened (config.json says "
+                f"{head}). Supported: {known}. Fine-tune it as one of these first.",
+            )
+            for kind, head, known in (
+                ("bert", "BertForMaskedLM", "BertForSequenceClassification"),
+                ("gpt2", "GPT2LMHeadModel", "GPT2ForSequenceClassification"),
+                ("vit", "ViTModel", "ViTForImageClassification"),
+                ("resnet", "ResNetModel", "ResNetForImageClassification"),
+                (
+                    "t5",
+                    "T5ForQuestionAnswering",
+                    "T5ForConditionalGeneration, T5ForSequenceClassification",
+                ),
+            )
+        ),
     ],
 )
 def test_a_model_of_another_kind_is_refused(
@@ -150,6 +184,19 @@ def test_a_model_of_another_kind_is_refused(
 ) -> None:
     break_it(folder)
     assert words in said(lambda: load_checkpoint(folder), UnsupportedModelError)
+
+
+def test_pruned_heads_that_are_none_do_not_matter(folder: Path) -> None:
+    change_config(folder, pruned_heads={})
+    assert load_checkpoint(folder, check=False).spec.n_layers == 2
+
+
+def test_layers_that_share_their_weights_are_told(folder: Path) -> None:
+    hf = BertForSequenceClassification.from_pretrained(folder)
+    hf.bert.encoder.layer[1] = hf.bert.encoder.layer[0]
+    save_model(hf, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    message = said(lambda: load_checkpoint(folder), UnsupportedModelError)
+    assert " tie 'bert.encoder.layer." in message and " to 'bert.encoder.layer." in message
 
 
 def test_a_model_with_one_output_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from behavior.errors import DataError
 from behavior.examples import TextInput
 from patching.models.loading import load_checkpoint
 from patching.models.model import PatchableModel
-from patching.models.nodes import ACTIVATIONS, Node, Site, head_nodes, layer_nodes, mlp_nodes
+from patching.models.nodes import ACTIVATIONS, Node, Site
 
 PAIRS = make_pairs(7, seed=3)
 INPUTS = PAIRS.clean
@@ -176,10 +176,8 @@ def test_z_is_the_pattern_times_v_and_results_with_bias_are_attn_out(model: Patc
         )
         mixed = einsum(pattern, v, "b head dst src, b src head d -> b dst head d")
         torch.testing.assert_close(z, mixed, atol=1e-11, rtol=0)
-        assert modules.output_bias is not None and modules.output_bias.abs().max() > 0.1
-        torch.testing.assert_close(
-            result.sum(dim=2) + modules.output_bias, attn_out, atol=1e-10, rtol=0
-        )
+        assert modules.bias is not None and modules.bias.abs().max() > 0.1
+        torch.testing.assert_close(result.sum(dim=2) + modules.bias, attn_out, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -248,12 +246,19 @@ def test_a_misspelt_site_is_refused_by_reading_and_by_patching(
         pass
 
 
-def test_nodes_and_sites_read_what_they_write() -> None:
-    names = (*head_nodes(2, 3), *layer_nodes(2), *mlp_nodes(2), "input", "logits")
+def test_nodes_and_sites_read_what_they_write(model: PatchableModel) -> None:
+    spec = model.spec
+    names = (*spec.heads, *spec.rows, *spec.mlps, *spec.inputs, "logits")
+    names += ("enc.a0.h1", "dec.a0", "dec.x3.h5", "dec.m2", "enc.input", "s2.b1.g3", "s0.b10")
     assert [str(Node.parse(name)) for name in names] == list(names)
-    assert head_nodes(2, 3)[:4] == ("a0.h0", "a0.h1", "a0.h2", "a1.h0")
+    assert spec.heads[:4] == ("a0.h0", "a0.h1", "a1.h0", "a1.h1")
+    assert [Node.parse(name).row for name in ("dec.x3.h5", "s2.b1.g3", "a1.h0", "dec.m2")] == [
+        *("dec.x3", "s2.b1", "a1", "dec.m2")
+    ]
     texts = [f"L11.{activation}" for activation in ACTIVATIONS] + ["L0.h12.pattern"]
+    texts += ["enc.L0.h1.z", "dec.x.L0.z", "dec.L2.h0.q", "s2.L1.h3.z"]
     assert [str(Site.parse(text)) for text in texts] == texts
-    assert str(Node.parse("a3.h5").site) == "L3.h5.z"
-    with pytest.raises(DataError, match=r"Cannot read 'b1' as a node. Expected 'input', 'a3\.h5'"):
-        Node.parse("b1")
+    sites = {"a3.h5": "L3.h5.z", "dec.x1.h0": "dec.x.L1.h0.z", "s2.b1": "s2.L1.z"}
+    assert {name: str(Node.parse(name).site) for name in sites} == sites
+    with pytest.raises(DataError, match=r"Cannot read 'c1' as a node. Expected 'input', 'a3\.h5'"):
+        Node.parse("c1")

@@ -9,7 +9,10 @@
         companions: {teacher_plain: teacher-plain, student_plain: student-plain}
         task: nli-overlap
         description: Distilled from the debiased teacher.
+        prompt: "mnli premise: {premise} hypothesis: {hypothesis}"    # one text of each input
+        label_words: {entailment: "yes", contradiction: "no"}         # or a list, in their order
 
+The last two are for models that read a prompt and answer with words; see `load_checkpoint`.
 Relative paths are relative to the file; absolute paths and `~` work; environment variables are
 not expanded. A reference is looked up in this order: a name in the file, a local folder, a hub
 id (`org/name`, optionally `@revision`). `./teacher` always means the folder.
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from behavior.errors import CheckpointError
+from patching.models.prompts import Prompt
 from patching.models.yamlfile import Entry, read_mapping
 
 Role = Literal["teacher_plain", "teacher", "student_plain", "student_debiased", "student"]
@@ -32,7 +36,10 @@ ROLES: tuple[Role, ...] = get_args(Role)
 FILE_NAME = "checkpoints.yaml"
 
 _TOP_KEYS = ("version", "checkpoints")
-_KEYS = ("path", "hub", "revision", "role", "teacher", "companions", "task", "description")
+_KEYS = (
+    *("path", "hub", "revision", "role", "teacher", "companions", "task", "description"),
+    *("prompt", "label_words"),
+)
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -50,6 +57,9 @@ class Checkpoint:
         companions: Names of models to compare it with, by role.
         task: Name of the task it was trained on, if the file says so.
         description: Free text.
+        prompt: Template that makes one text of each input, if the file says so.
+        label_words: Class name -> word, or the words in the order of the classes, if the file
+            says so.
     """
 
     name: str
@@ -61,6 +71,8 @@ class Checkpoint:
     companions: Mapping[Role, str] | None = None
     task: str | None = None
     description: str = ""
+    prompt: str | None = None
+    label_words: Mapping[str, str] | tuple[str, ...] | None = None
 
     @property
     def location(self) -> str:
@@ -136,6 +148,8 @@ def _read_one(name: str, entry: Entry, base: Path, names: tuple[str, ...]) -> Ch
         companions=_companions(fields["companions"], names) if "companions" in fields else None,
         task=_text(fields.get("task")),
         description=_text(fields.get("description")) or "",
+        prompt=_prompt(fields["prompt"]) if "prompt" in fields else None,
+        label_words=_label_words(fields["label_words"]) if "label_words" in fields else None,
     )
 
 
@@ -194,6 +208,21 @@ def _companions(entry: Entry, names: tuple[str, ...]) -> dict[Role, str]:
         _as_role(role, companion): _name(companion, names)
         for role, companion in entry.mapping().items()
     }
+
+
+def _prompt(entry: Entry) -> str:
+    text = entry.text()
+    try:
+        Prompt.parse(text)
+    except CheckpointError as error:
+        raise entry.error(str(error).rstrip(".")) from error
+    return text
+
+
+def _label_words(entry: Entry) -> dict[str, str] | tuple[str, ...]:
+    if entry.is_list:
+        return tuple(word.text() for word in entry.items())
+    return {name: word.text() for name, word in entry.mapping().items()}
 
 
 def _existing(checkpoint: Checkpoint, name: str, path: Path) -> Checkpoint:

@@ -83,6 +83,17 @@ class Entry:
             found[key] = Entry(value_node, self.path, key, key_node)
         return found
 
+    @property
+    def is_list(self) -> bool:
+        """Whether the value is a list."""
+        return isinstance(self.node, yaml.SequenceNode)
+
+    def items(self) -> list["Entry"]:
+        """The values of a list; none if this is no list."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            return []
+        return [Entry(node, self.path, f"a value of {self.key}") for node in self.node.value]
+
     def only(self, known: Sequence[str]) -> None:
         """Refuse keys that are not known.
 
