@@ -3,10 +3,28 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from modelmaking import NOUNS, VERBS
+from PIL import Image
+
+from behavior.examples import CELLS
+from behavior.inputs import ImageInput
+from behavior.tasks import load_task
 
 TWO_WAY = ("entailment", "non-entailment")
+
+
+def classes(*names: str) -> dict[str, Any]:
+    """Class names as the sizes of `make_family` take them."""
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
+
+
+DIGITS = classes(*map(str, range(10)))
 
 
 def premise_and_hypothesis(premise: str, hypothesis: str) -> dict[str, str]:
@@ -69,3 +87,53 @@ def write_labelled(path: Path, n: int = 24) -> Path:
         lines.append(f"{cell['premise']}\t{cell['hypothesis']}\t{label}\tgenre{i % 3}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def write_image_quads(folder: Path, n: int) -> Path:
+    """Coloured digits as files, and the JSON lines that name them."""
+    rows: list[dict[str, object]] = []
+    for quad in load_task("digits").quads(n):
+        cells = {
+            cell: {"image": _save(folder, f"{quad.id}-{cell}", quad.cell(cell))} for cell in CELLS
+        }
+        rows.append({"id": quad.id, **cells, "label": quad.label, "foil": quad.foil})
+    return write_rows(folder / "quads.jsonl", rows)
+
+
+def write_image_pairs(folder: Path, n: int) -> Path:
+    """The core pairs of coloured digits, with the images as data URIs."""
+    rows: list[dict[str, object]] = [
+        {
+            "id": quad.id,
+            "clean": quad.A.to_json(),
+            "corrupted": quad.C.to_json(),
+            "label": quad.label,
+            "foil": quad.foil,
+        }
+        for quad in load_task("digits").quads(n)
+    ]
+    return write_rows(folder / "pairs.jsonl", rows)
+
+
+def write_wilds(folder: Path, n: int = 24, height: int = 40, width: int = 30) -> Path:
+    """Images in groups: class `y` and confounder `place`, which go together in five of six."""
+    folder.mkdir(exist_ok=True)
+    draw = np.random.default_rng(0)
+    lines = ["img_filename,y,place,split"]
+    for split in ("train", "test"):
+        for i in range(n):
+            y = i % 2
+            place = 1 - y if i % 6 == 0 or i % 6 == 5 else y
+            pixels = draw.integers(0, 120, (height, width, 3), dtype=np.uint8)
+            pixels[..., place] += 100
+            name = f"{split}-{i}.png"
+            Image.fromarray(pixels).save(folder / name)
+            lines.append(f"{name},{y},{place},{split}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def _save(folder: Path, name: str, image: ImageInput) -> str:
+    (folder / "images").mkdir(exist_ok=True)
+    Image.fromarray(image.pixels()).save(folder / "images" / f"{name}.png")
+    return f"images/{name}.png"

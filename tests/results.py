@@ -68,6 +68,26 @@ def effects(role: str, contrast: str) -> Json:
     return {"direction": "noise", "unit": "share of the total range", "nodes": nodes}
 
 
+def attribution(role: str, contrast: str) -> Json:
+    """Near the exact effects, a little too large."""
+    nodes = effects(role, contrast)["nodes"]
+    assert isinstance(nodes, dict)
+    return {
+        "method": "attribution patching",
+        "order": "first",
+        "backend": "hooks",
+        "pearson": number(0.97, 0.02),
+        "nodes": {
+            name: {
+                **number(1.1 * found["value"] + 0.01),
+                "logits": number(22 * found["value"], 0.4),
+            }
+            for name, found in nodes.items()
+            if ".h" in name
+        },
+    }
+
+
 def stages() -> list[Json]:
     rows: list[Json] = []
     for role, n_layers in LAYERS.items():
@@ -106,6 +126,7 @@ def made_up_result() -> Json:
         }
         if role in LAYERS:
             models[role]["effects"] = {c: effects(role, c) for c in ("core", "shortcut")}
+            models[role]["attribution"] = {c: attribution(role, c) for c in ("core", "shortcut")}
     return {
         "schema_version": 1,
         "config": {"teacher": "teacher", "student": "student", "direction": "noise", "seed": 0},
@@ -163,3 +184,23 @@ def made_up_result() -> Json:
         ],
         "limits": ["Which heads correspond to which.", "Where it was lost."],
     }
+
+
+def made_up_image_result(uri: str) -> Json:
+    """The same of images: its failure shows this one."""
+    result = made_up_result()
+    for role in ROLES:
+        models = result["models"]
+        assert isinstance(models, dict)
+        models[role]["spec"]["modality"] = "image"
+    result["failures"] = [
+        {
+            "id": "q0",
+            "cell": "C",
+            "truth": "3",
+            "teacher": 0.99,
+            "student": 0.03,
+            "input": {"image": uri},
+        }
+    ]
+    return result

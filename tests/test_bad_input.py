@@ -81,6 +81,7 @@ def compare(
         (("--seed", "-1"), "seed is -1"),
         (("--direction", "both"), "invalid choice: 'both'"),
         (("--dtype", "float8"), "invalid choice: 'float8'"),
+        (("--backend", "abacus"), "invalid choice: 'abacus'"),
         (("--device", "abacus"), "'abacus'"),
         (("--device", "cuda:99"), "'cuda:99'"),
         (("--task", "juggling"), "Unknown task 'juggling'"),

@@ -4,10 +4,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
-from results import made_up_result
+from results import made_up_image_result, made_up_result
 
+from behavior.images import encode_data_uri
 from circuits.compare.heatmaps import write_heatmaps
 from circuits.compare.report import render, write_report
 
@@ -86,7 +88,7 @@ def test_every_figure_is_drawn(desktop: Visit) -> None:
         "[...document.querySelectorAll('.plot')]"
         ".map(p => p.querySelectorAll('svg.main-svg').length)"
     )
-    assert len(drawn) == 10
+    assert len(drawn) == 12
     assert all(n > 0 for n in drawn)
 
 
@@ -104,6 +106,21 @@ def test_example_text_stays_text(desktop: Visit) -> None:
     assert desktop.page.evaluate("window.broken") is None
     assert desktop.page.query_selector("table.texts img") is None
     assert desktop.page.get_by_text("<script>window.broken = true</script>").count() == 1
+
+
+def test_an_image_is_shown_and_anything_else_stays_text(browser: Browser, tmp_path: Path) -> None:
+    uri = encode_data_uri(np.full((8, 6, 3), 200, dtype=np.uint8))
+    write_report(tmp_path, made_up_image_result(uri))
+    visit = Visit(browser, tmp_path / "report.html", 360)
+    image = visit.page.locator("table.texts img")
+    assert image.evaluate("i => [i.naturalWidth, i.naturalHeight]") == [6, 8]
+    assert image.get_attribute("alt") == "cell C, truth 3"
+    assert visit.complaints == []
+    assert all(url.startswith(("file:", "data:")) for url in visit.requests)
+    write_report(tmp_path, made_up_image_result('http://x/y.png"><script>window.broken=1</script>'))
+    other = Visit(browser, tmp_path / "report.html", 1280)
+    assert other.page.locator("table.texts img").count() == 0
+    assert other.page.evaluate("window.broken") is None
 
 
 def test_no_overflow_at_360_pixels(browser: Browser, page_file: Path) -> None:
@@ -153,7 +170,7 @@ def test_without_plotly_the_page_says_what_is_missing(browser: Browser, tmp_path
     file.write_text(render(made_up_result()), encoding="utf-8")
     page = browser.new_page()
     page.goto(file.as_uri())
-    assert page.get_by_text("plotly.min.js in the folder of this page").count() == 10
+    assert page.get_by_text("plotly.min.js in the folder of this page").count() == 12
 
 
 def test_heatmaps_are_drawn_as_pictures(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from behavior.answers import QuadAnswers
-from behavior.examples import CELLS, Cell, Contrast, Pairs, TextInput
+from behavior.examples import CELLS, Cell, Contrast, Pairs
+from behavior.inputs import Input
 from behavior.readout import Readout
 from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
@@ -80,7 +81,7 @@ def _ask(
     model: PatchableModel, readout: Readout, evidence: Evidence, batch_size: int | None
 ) -> RoleAnswers:
     asked = {name: inputs for name, inputs in _questions(evidence).items() if inputs}
-    flat = [text for inputs in asked.values() for text in inputs]
+    flat = [each for inputs in asked.values() for each in inputs]
     answered = require_finite(model, model.logits(flat, batch_size))
     sizes = [len(inputs) for inputs in asked.values()]
     logits = dict(zip(asked, torch.split(answered, sizes), strict=True))
@@ -99,7 +100,7 @@ def _ask(
     )
 
 
-def _questions(evidence: Evidence) -> dict[str, list[TextInput]]:
+def _questions(evidence: Evidence) -> dict[str, list[Input]]:
     questions = {"examples": [example.input for example in evidence.examples]}
     if evidence.quads:
         return questions | {cell: [q.cell(cell) for q in evidence.quads] for cell in CELLS}
@@ -120,7 +121,7 @@ def _quad_answers(evidence: Evidence, readout: Readout, task: Mapping[str, Tenso
     )
 
 
-def _pair_answers(pairs: Pairs, readout: Readout, task: Mapping[str, Tensor]) -> PairAnswers:
+def _pair_answers(pairs: Pairs[Input], readout: Readout, task: Mapping[str, Tensor]) -> PairAnswers:
     return PairAnswers(
         clean=task[f"{pairs.contrast}.clean"],
         corrupted=task[f"{pairs.contrast}.corrupted"],

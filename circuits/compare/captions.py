@@ -3,25 +3,10 @@
 from collections.abc import Mapping
 
 from behavior.estimates import Estimate
-from behavior.examples import Contrast
-from circuits.compare.config import Role
-from circuits.compare.reading import (
-    SHARE,
-    cells,
-    contrasts,
-    effect_unit,
-    estimate,
-    listing,
-    node_estimates,
-    roles,
-)
-from circuits.compare.storage import Json
+from circuits.compare.reading import cells, estimate, n_labels
 from circuits.compare.wording import interval, percent
 
 Result = Mapping[str, object]
-
-CLEAR = 0.02
-"""Share of the total range from which on a head is said to carry a contrast."""
 
 
 def accuracy_caption(result: Result) -> str:
@@ -65,7 +50,7 @@ def confidence_caption(result: Result) -> str:
         return f"The student has no wrong answers to be confident in ({found.reason})."
     return (
         f"When the student is wrong it is {percent(found)} sure of it (n = {found.n:,} wrong "
-        "answers). A cell without a dot has too few wrong answers; a coin toss would be at 50 %."
+        f"answers). A cell without a dot has too few wrong answers; {_guess(result)}."
     )
 
 
@@ -82,80 +67,14 @@ def agreement_caption(result: Result) -> str:
     )
 
 
-def heads_caption(result: Result, role: Role, contrast: Contrast) -> str:
-    """The strongest heads of one map."""
-    nodes = node_estimates(result, role, contrast)
-    heads = {name: found for name, found in nodes.items() if name.startswith("a")}
-    ranked = sorted(heads, key=lambda name: -abs(heads[name].value or 0.0))[:2]
-    clear = sum(1 for found in heads.values() if found.excludes_zero)
-    strongest = " and ".join(f"{name} {interval(heads[name])}" for name in ranked)
-    return (
-        f"{_capital(role)}, {contrast}: strongest {strongest}; the interval of {clear} of "
-        f"{len(heads)} heads excludes zero."
-    )
-
-
-def layers_caption(result: Result, contrast: Contrast) -> str:
-    """The layer that carries most in each of the two models."""
-    key = f"layer_{contrast}" + ("" if effect_unit(result) == SHARE else "_logits")
-    parts = [_strongest_layer(result, role, key) for role in roles(result)[:2]]
-    known = [part for part in parts if part]
-    if not known:
-        return "Whole-layer effects were not measured."
-    return (
-        f"{' '.join(known)} Patterns: only where the heads look is patched; values: only what "
-        "they read there. The lines need not add up."
-    )
-
-
-def heads_summary(result: Result) -> str:
-    """How many heads of each model carry core and shortcut, by interval."""
-    parts: list[str] = []
-    for role in roles(result)[:2]:
-        counts = [
-            f"{_n_above(result, found)} of {len(found)} carry the {contrast}"
-            for contrast in contrasts(result, role)
-            for found in (_heads(result, role, contrast),)
-        ]
-        if counts:
-            parts.append(f"in the {role} {' and '.join(counts)}")
-    bar = f"{CLEAR:g}" if effect_unit(result) == SHARE else "zero"
-    return f"Heads whose interval lies above {bar}: {'; '.join(parts)}."
-
-
-def _strongest_layer(result: Result, role: Role, key: str) -> str:
-    rows: list[Json] = [
-        row
-        for row in listing(result, "stages")
-        if row.get("model") == role and estimate(row, key).value is not None
-    ]
-    if not rows:
-        return ""
-    best = max(rows, key=lambda row: abs(estimate(row, key).value or 0.0))
-    found = estimate(best, key)
-    amount = (
-        f"{percent(found)} of the total range"
-        if effect_unit(result) == SHARE
-        else f"{interval(found)} logits"
-    )
-    return f"In the {role} the largest effect is that of {best['stage']}: {amount}."
-
-
-def _heads(result: Result, role: Role, contrast: Contrast) -> list[Estimate]:
-    nodes = node_estimates(result, role, contrast)
-    return [found for name, found in nodes.items() if name.startswith("a")]
+def _guess(result: Result) -> str:
+    n = n_labels(result)
+    if n == 2:
+        return "a coin toss would be at 50 %"
+    return f"a guess among {n} labels would be at {100 / n:.0f} %"
 
 
 def _difference(teacher: Estimate, student: Estimate) -> float:
     if teacher.value is None or student.value is None:
         return 0.0
     return teacher.value - student.value
-
-
-def _n_above(result: Result, found: list[Estimate]) -> int:
-    bar = CLEAR if effect_unit(result) == SHARE else 0.0
-    return sum(1 for each in found if each.low is not None and each.low > bar)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType, ModuleType
 
 from behavior.errors import CircuitsError
@@ -22,10 +22,16 @@ DONE, MENDABLE, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Read the options, compare, store, and say in a few lines what was found."""
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", PROGRAM, *given])
+    return guarded(lambda: _run(read_options(given), command))
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Run a command: what the user can mend is said in one line, with exit code 2."""
     try:
         with terminable():
-            given = sys.argv[1:] if arguments is None else arguments
-            return _run(read_options(given), shlex.join(["python", "-m", PROGRAM, *given]))
+            return action()
     except CircuitsError as error:
         return _mendable(error)
     except (MemoryError, RuntimeError) as error:
@@ -40,6 +46,13 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; Python would complain once more when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def quieten() -> None:
+    """Settings of libraries that have to be made before these are imported."""
+    # A spinning OpenMP thread on a busy core costs many times what a second core gives.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 @contextlib.contextmanager
@@ -60,9 +73,7 @@ def terminable() -> Generator[None]:
 
 
 def _run(options: Options, command: str) -> int:
-    # A spinning OpenMP thread on a busy core costs many times what a second core gives.
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quieten()
     progress = choose_progress(options.quiet)
     try:
         if options.dry_run:

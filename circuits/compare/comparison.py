@@ -30,8 +30,8 @@ class Comparison:
     Attributes:
         result: Every number, under the names of `result.json`.
         arrays: Per-example arrays, from which the numbers can be recomputed: `<role>.core` and
-            `<role>.shortcut` [pair, layer, head] in logits, `<role>.logits.<cell>` [quad, class]
-            and more, in the order of `result["task"]`.
+            `<role>.shortcut` [pair, row, head] in logits, `<role>.attribution.<contrast>` alike,
+            `<role>.logits.<cell>` [quad, class] and more, in the order of `result["task"]`.
     """
 
     result: Json

@@ -1,7 +1,10 @@
-"""Patches the heads, MLPs and whole layers of teacher and student, for every contrast.
+"""Patches the heads, MLPs and whole rows of teacher and student, for every contrast.
 
-Heads, MLPs and all heads of a layer together are patched in one pass over the pairs; patterns
-alone and values alone take one pass each.
+A row is a set of heads that write into the stream side by side: a layer, one of the attentions of
+a decoder layer, or a block of a ResNet with its groups of channels. Heads, MLPs and all heads of a
+row together are patched in one pass over the pairs; patterns alone and values alone take one pass
+each, where there is attention. Attribution estimates all heads from two more forwards and a
+backward, always through plain hooks.
 """
 
 from collections.abc import Mapping
@@ -10,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from behavior.examples import Contrast, Pairs
+from behavior.inputs import Input
 from behavior.readout import Readout
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.progress import Progress
-from patching import Effects, PatchableModel, patch_layers
-from patching.activation import patch_nodes
-from patching.models.nodes import head_nodes, layer_nodes, mlp_nodes
+from patching import Effects, PatchableModel, attribute_heads, patch_layers, patch_nodes
+from patching.models.nodes import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,26 +26,31 @@ class ComponentEffects:
     """Effects of one model for one contrast, in logits, per pair.
 
     Attributes:
-        nodes: Of every head, every MLP, and all heads of each layer together.
-        patterns: Of all attention patterns of each layer.
-        values: Of all values of each layer.
+        nodes: Of every head, every MLP, and all heads of each row together.
+        patterns: Of all attention patterns of each row; None without attention.
+        values: Of all values of each row; None without attention.
+        attribution: First-order estimate for every head.
     """
 
     nodes: Effects
-    patterns: Effects
-    values: Effects
+    patterns: Effects | None
+    values: Effects | None
+    attribution: Effects
 
     def arrays(self, role: Role, contrast: Contrast) -> dict[str, np.ndarray]:
         """Per-pair arrays by their stored names, float32."""
         found = {
             f"{role}.{contrast}": self.nodes.heads,
-            f"{role}.mlps.{contrast}": self.nodes.mlps,
             f"{role}.layers.{contrast}": self.nodes.layers,
-            f"{role}.patterns.{contrast}": self.patterns.layers,
-            f"{role}.values.{contrast}": self.values.layers,
             f"{role}.clean.{contrast}": self.nodes.clean,
             f"{role}.corrupted.{contrast}": self.nodes.corrupted,
+            f"{role}.attribution.{contrast}": self.attribution.heads,
         }
+        if any(Node.parse(name).kind == "mlp" for name in self.nodes.nodes):
+            found[f"{role}.mlps.{contrast}"] = self.nodes.mlps
+        if self.patterns is not None and self.values is not None:
+            found[f"{role}.patterns.{contrast}"] = self.patterns.layers
+            found[f"{role}.values.{contrast}"] = self.values.layers
         return {name: tensor.numpy().astype(np.float32) for name, tensor in found.items()}
 
 
@@ -52,7 +60,7 @@ RoleEffects = dict[Role, dict[Contrast, ComponentEffects]]
 def patch_pair(
     models: Mapping[Role, PatchableModel],
     readouts: Mapping[Role, Readout],
-    pairs: Mapping[Contrast, Pairs],
+    pairs: Mapping[Contrast, Pairs[Input]],
     config: ComparisonConfig,
     progress: Progress,
 ) -> RoleEffects:
@@ -67,37 +75,52 @@ def patch_pair(
     return {role: known[id(models[role])] for role in PAIR}
 
 
+def has_attention(model: PatchableModel) -> bool:
+    """Whether every row has patterns and values to patch."""
+    return all(row.has("pattern") for row in model.modules.layers)
+
+
 def _patch(
     model: PatchableModel,
     readout: Readout,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     config: ComparisonConfig,
     progress: Progress,
     role: Role,
 ) -> ComponentEffects:
-    n_layers = model.spec.n_layers
-    nodes = (*head_nodes(n_layers, model.spec.n_heads), *mlp_nodes(n_layers))
     progress.stage(f"patch heads: {role}, {pairs.contrast}")
-    single = patch_nodes(
+    spec = model.spec
+    nodes = patch_nodes(
         model,
         pairs,
-        (*nodes, *layer_nodes(n_layers)),
+        (*spec.heads, *spec.mlps, *spec.rows),
         config.direction,
         batch_size=config.batch_size,
         readout=readout,
         progress=progress.step,
     )
-    progress.stage(f"patch layers: {role}, {pairs.contrast}")
-    patterns, values = (
-        patch_layers(
-            model,
-            pairs,
-            config.direction,
-            what,
-            batch_size=config.batch_size,
-            readout=readout,
-            progress=progress.step,
+    patterns = values = None
+    if has_attention(model):
+        progress.stage(f"patch layers: {role}, {pairs.contrast}")
+        patterns, values = (
+            patch_layers(
+                model,
+                pairs,
+                config.direction,
+                what,
+                batch_size=config.batch_size,
+                readout=readout,
+                progress=progress.step,
+            )
+            for what in ("patterns", "values")
         )
-        for what in ("patterns", "values")
+    progress.stage(f"attribute heads: {role}, {pairs.contrast}")
+    attribution = attribute_heads(
+        model,
+        pairs,
+        config.direction,
+        batch_size=config.batch_size,
+        readout=readout,
+        progress=progress.step,
     )
-    return ComponentEffects(single, patterns, values)
+    return ComponentEffects(nodes, patterns, values, attribution)

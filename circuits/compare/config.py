@@ -11,12 +11,14 @@ from behavior.errors import CircuitsError, ResultError
 Role = Literal["teacher", "student", "teacher_plain", "student_plain", "student_debiased"]
 Direction = Literal["noise", "denoise"]
 Dtype = Literal["float32", "float64"]
+Backend = Literal["hooks", "nnsight", "transformer-lens"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 COMPANIONS: tuple[Role, ...] = ROLES[2:]
 PAIR: tuple[Role, ...] = ROLES[:2]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 _POSITIVE = ("n_pairs", "batch_size", "n_examples", "n_resamples")
 
@@ -43,6 +45,8 @@ class ComparisonConfig:
         device: Such as `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: Of the models' weights.
         batch_size: Examples in one forward; None lets the engine choose.
+        backend: What models are patched with; answers and attribution always come from plain
+            hooks.
         check: Whether each model proves on load that its architecture is declared rightly.
         delta: Difference in probability below which two models count as equal.
     """
@@ -63,6 +67,7 @@ class ComparisonConfig:
     device: str = "cpu"
     dtype: Dtype = "float32"
     batch_size: int | None = None
+    backend: Backend = "hooks"
     check: bool = True
     delta: float = 0.10
 
@@ -75,6 +80,10 @@ class ComparisonConfig:
             raise CircuitsError(f"seed is {self.seed}. Give a whole number of at least 0.")
         if self.direction not in DIRECTIONS:
             raise CircuitsError(f"Unknown direction {self.direction!r}. Use 'noise' or 'denoise'.")
+        if self.backend not in BACKENDS:
+            raise CircuitsError(
+                f"Unknown backend {self.backend!r}. Use one of: {', '.join(BACKENDS)}."
+            )
         if not 0 < self.delta < 1:
             raise CircuitsError(f"delta is {self.delta}. Give a probability between 0 and 1.")
 

@@ -1,20 +1,26 @@
 """What a comparison would cost: forwards, minutes, memory, without running it.
 
-Forwards are counted in whole ones: patching a node of layer l re-runs the layers from l on, which
-on average is (L + 1) / 2L of a forward. The speed is timed on one batch of the real inputs.
+Forwards are counted in whole ones: patching a node of row r re-runs the rows from r on, which on
+average is (R + 1) / 2R of a forward with plain hooks and a whole one with another backend; a
+backward counts as two. The speed is timed on one batch of
+the real inputs.
 """
 
 import time
 from collections.abc import Mapping
 
-from behavior.examples import TextInput
+from behavior.inputs import Input
+from circuits.compare.ablating import ablated_examples
+from circuits.compare.components import has_attention
 from circuits.compare.config import COMPANIONS, PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from patching import PatchableModel
 
 _TIMED = 64
 _PARTS = 3
-"""Whole layers are patched as heads, as patterns and as values."""
+"""Whole rows are patched as heads, as patterns and as values."""
+_ATTRIBUTION = 4
+"""Attribution takes two forwards and a backward."""
 _BASE_MEGABYTES = 600
 """Python with torch and transformers, before any model."""
 
@@ -29,7 +35,7 @@ def estimate_cost(
     lines = [f"Inputs: {_describe(evidence)}, {config.direction}"]
     total = 0.0
     for role, model in _distinct(models).items():
-        forwards = n_inputs + (_patching_forwards(model, evidence) if role in PAIR else 0)
+        forwards = n_inputs + (_patching_forwards(model, evidence, config) if role in PAIR else 0)
         per_forward = _seconds_per_forward(model, evidence, config)
         total += forwards * per_forward
         lines.append(
@@ -53,11 +59,15 @@ def _describe(evidence: Evidence) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _patching_forwards(model: PatchableModel, evidence: Evidence) -> float:
-    layers, heads = model.spec.n_layers, model.spec.n_heads
-    share = (layers + 1) / (2 * layers)
-    patches = layers * (heads + 1) + _PARTS * layers
-    return sum(len(pairs) * (2 * _PARTS + share * patches) for pairs in evidence.pairs.values())
+def _patching_forwards(
+    model: PatchableModel, evidence: Evidence, config: ComparisonConfig
+) -> float:
+    spec, parts = model.spec, _PARTS if has_attention(model) else 1
+    share = (len(spec.rows) + 1) / (2 * len(spec.rows)) if config.backend == "hooks" else 1.0
+    patches = len(spec.heads) + len(spec.mlps) + parts * len(spec.rows)
+    each = 2 * parts + share * patches + _ATTRIBUTION
+    ablations = len(ablated_examples(evidence, config)) * (2 + share * len(spec.heads))
+    return sum(len(pairs) * each for pairs in evidence.pairs.values()) + ablations
 
 
 def _seconds_per_forward(
@@ -70,9 +80,9 @@ def _seconds_per_forward(
     return (time.perf_counter() - start) / len(inputs)
 
 
-def _some_inputs(evidence: Evidence) -> list[TextInput]:
+def _some_inputs(evidence: Evidence) -> list[Input]:
     inputs = [quad.A for quad in evidence.quads[:_TIMED]]
-    inputs += [text for pairs in evidence.pairs.values() for text in pairs.clean[:_TIMED]]
+    inputs += [clean for pairs in evidence.pairs.values() for clean in pairs.clean[:_TIMED]]
     inputs += [example.input for example in evidence.examples[:_TIMED]]
     return inputs[:_TIMED]
 

@@ -15,6 +15,7 @@ from circuits.compare.asking import RoleAnswers
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.measuring import Draws, RoleMeasures
 from circuits.compare.verdict import BehaviorEvidence, Verdict, decide, undecided
+from circuits.compare.wording import GONE
 
 NO_PLAIN = "no plain teacher was given"
 NO_QUADS = (
@@ -81,9 +82,12 @@ def example_agreement(
 
 
 def judge(
-    measures: Mapping[Role, RoleMeasures], differences: Differences | None, config: ComparisonConfig
+    measures: Mapping[Role, RoleMeasures],
+    differences: Differences | None,
+    config: ComparisonConfig,
+    modality: str = "text",
 ) -> Verdict:
-    """The verdict on behavior."""
+    """The verdict on behavior; the modality of the inputs decides only words."""
     if differences is None:
         return undecided(NO_QUADS)
     teacher, student = measures["teacher"].behavior, measures["student"].behavior
@@ -100,6 +104,7 @@ def judge(
             auc4_loss=_negated(erosion["auc4"]),
             regained=differences.threshold["regained"],
             delta=config.delta,
+            gone=GONE[modality],
         )
     )
 

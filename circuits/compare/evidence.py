@@ -1,15 +1,18 @@
 """What the models are asked: quads, pairs and examples that all of them can read.
 
 Quads give everything. Pairs give one contrast, or two that do not cross; labelled examples give
-groups. What a source cannot give is said in the result and not guessed.
+groups. What a source cannot give is said in the result and not guessed. Inputs are texts, or
+images, of which every file is opened once so that a broken one is found before a long run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from behavior.errors import DataError
 from behavior.examples import CONTRASTS, Contrast, Example, Pairs, Quad, Task, pairs_from_quads
+from behavior.inputs import ImageInput, Input
 from behavior.tasks import load_task, open_examples
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.roles import RoleEntry
@@ -18,7 +21,8 @@ from patching import PatchableModel
 from patching.alignment import align_pairs, align_quads
 
 _HELD_OUT = ("test", "validation")
-_FROM_FILES = frozenset({"hans", "mnli", "snli", "nli", "pairs", "quads", "datasets"})
+_FROM_FILES = frozenset({"hans", "mnli", "snli", "nli", "pairs", "quads", "datasets", "wilds"})
+_KINDS = {"text": "texts", "image": "images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +39,24 @@ class Evidence:
         reports: What was kept and dropped, one line a source or model.
     """
 
-    task: Task
-    quads: tuple[Quad, ...]
-    pairs: Mapping[Contrast, Pairs]
-    examples: tuple[Example, ...]
+    task: Task[Any]
+    quads: tuple[Quad[Input], ...]
+    pairs: Mapping[Contrast, Pairs[Input]]
+    examples: tuple[Example[Input], ...]
     split: str
     in_domain: bool
     reports: Mapping[str, str]
 
+    def inputs(self) -> Iterator[Input]:
+        """Every input, quads or pairs first."""
+        for pairs in self.pairs.values():
+            yield from pairs.clean
+            yield from pairs.corrupted
+        for example in self.examples:
+            yield example.input
 
-def open_task(config: ComparisonConfig, roles: Mapping[Role, RoleEntry]) -> Task:
+
+def open_task(config: ComparisonConfig, roles: Mapping[Role, RoleEntry]) -> Task[Any]:
     """The task that was asked for, else the one that the checkpoints were trained on.
 
     Raises:
@@ -67,7 +79,7 @@ def open_task(config: ComparisonConfig, roles: Mapping[Role, RoleEntry]) -> Task
     return load_task(tasks[0])
 
 
-def gather_evidence(task: Task, config: ComparisonConfig) -> Evidence:
+def gather_evidence(task: Task[Any], config: ComparisonConfig) -> Evidence:
     """Quads or pairs, and examples, in the numbers that were asked for or that there are.
 
     Raises:
@@ -94,8 +106,10 @@ def align_evidence(evidence: Evidence, models: Mapping[Role, PatchableModel]) ->
     """Keep what is token-aligned, and short enough, for every model; say what was dropped.
 
     Raises:
-        DataError: If quads or pairs were given and none is left.
+        DataError: If quads or pairs were given and none is left, a model does not read inputs of
+            this kind, or an image cannot be opened.
     """
+    _check_kind(evidence, models)
     quads, pairs, examples = evidence.quads, dict(evidence.pairs), evidence.examples
     reports = dict(evidence.reports)
     for role, model in _distinct(models).items():
@@ -116,7 +130,7 @@ def align_evidence(evidence: Evidence, models: Mapping[Role, PatchableModel]) ->
     )
 
 
-def _some_quads(task: Task, config: ComparisonConfig) -> tuple[Quad, ...]:
+def _some_quads(task: Task[Any], config: ComparisonConfig) -> tuple[Quad[Input], ...]:
     if not task.has_quads:
         return ()
     available = task.n_quads
@@ -124,8 +138,8 @@ def _some_quads(task: Task, config: ComparisonConfig) -> tuple[Quad, ...]:
     return task.quads(wanted, config.seed)
 
 
-def _some_pairs(task: Task, config: ComparisonConfig) -> dict[Contrast, Pairs]:
-    found: dict[Contrast, Pairs] = {}
+def _some_pairs(task: Task[Any], config: ComparisonConfig) -> dict[Contrast, Pairs[Input]]:
+    found: dict[Contrast, Pairs[Input]] = {}
     for contrast in CONTRASTS:
         available = task.n_pairs(contrast)
         if available is None or available > 0:
@@ -134,7 +148,7 @@ def _some_pairs(task: Task, config: ComparisonConfig) -> dict[Contrast, Pairs]:
     return found
 
 
-def _both_pairs(quads: Sequence[Quad]) -> dict[Contrast, Pairs]:
+def _both_pairs(quads: Sequence[Quad[Input]]) -> dict[Contrast, Pairs[Input]]:
     return {contrast: pairs_from_quads(quads, contrast) for contrast in CONTRASTS}
 
 
@@ -146,15 +160,32 @@ def _distinct(models: Mapping[Role, PatchableModel]) -> dict[Role, PatchableMode
     return {role: models[role] for role in first.values()}
 
 
+def _check_kind(evidence: Evidence, models: Mapping[Role, PatchableModel]) -> None:
+    first = next(evidence.inputs(), None)
+    if first is None:
+        return
+    given = "image" if isinstance(first, ImageInput) else "text"
+    for role, model in models.items():
+        if model.spec.modality != given:
+            raise DataError(
+                f"The {ROLE_NAMES[role]} {model.name!r} reads {_KINDS[model.spec.modality]}, but "
+                f"the inputs are {_KINDS[given]}. Give other models, or others with --examples."
+            )
+    images = (each for each in evidence.inputs() if isinstance(each, ImageInput))
+    for image in dict.fromkeys(images):
+        image.pixels()
+
+
 def _fitting(
-    model: PatchableModel, examples: tuple[Example, ...]
-) -> tuple[tuple[Example, ...], str]:
-    if not examples:
+    model: PatchableModel, examples: tuple[Example[Input], ...]
+) -> tuple[tuple[Example[Input], ...], str]:
+    """The examples that a model takes; images always fit, the processor scales them."""
+    if not examples or model.spec.modality == "image":
         return examples, ""
-    tokens = model.tokens([example.input for example in examples])
+    rows = model.encoder.encode([example.input for example in examples])
     kept = tuple(
         example
-        for example, row in zip(examples, tokens, strict=True)
+        for example, row in zip(examples, rows, strict=True)
         if len(row) <= model.spec.max_length
     )
     if not kept:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from circuits.compare.config import Role
 from circuits.compare.markup import definitions
-from circuits.compare.reading import branch, effect_unit, roles, text
+from circuits.compare.reading import branch, effect_unit, groups, roles, text
 from circuits.compare.wording import ROLE_NAMES
 
 Result = Mapping[str, object]
@@ -18,7 +18,10 @@ def footer(result: Result) -> str:
         ("Written", f"{text(provenance, 'started')}, after {text(provenance, 'seconds')} s"),
         ("Task", _task(result)),
         ("Inputs", "; ".join(str(line) for line in alignment.values())),
-        ("Direction", _direction(text(result, "config", "direction"))),
+        ("Ablation", _ablation(result))
+        if groups(result)
+        else ("Direction", _direction(text(result, "config", "direction"))),
+        ("Patched with", _backend(text(result, "config", "backend"))),
         ("Unit", f"effects in {effect_unit(result)}; losses in probability of the right answer"),
         ("Intervals", _intervals(result)),
         ("Weights", "; ".join(_weights(result, role) for role in roles(result))),
@@ -33,6 +36,19 @@ def _task(result: Result) -> str:
     named = ", ".join(map(str, labels)) if isinstance(labels, list) else ""
     collapse = text(result, "models", "student", "readout", "collapse")
     return f"{text(result, 'task', 'name')} ({named}; several classes of a label: {collapse})"
+
+
+def _ablation(result: Result) -> str:
+    reference = text(result, "models", "student", "ablation", "reference")
+    return (
+        f"z of a head is replaced by its {reference}; effect = fall of the margin of the true "
+        "label against all others"
+    )
+
+
+def _backend(backend: str) -> str:
+    """Empty for plain hooks, which are not worth a line."""
+    return "" if backend in ("", "hooks") else f"{backend}; attribution and answers by plain hooks"
 
 
 def _intervals(result: Result) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 import plotly.graph_objects as go
 import plotly.io
 
-from behavior.examples import Contrast
 from circuits.compare.config import Role
 from circuits.compare.figures.heads import heads_figure, node_rows
-from circuits.compare.reading import contrasts, pair
+from circuits.compare.reading import Panel, pair, panels
 from circuits.compare.report import PLOTLY, copy_plotly
 
 FOLDER = "heatmaps"
@@ -32,29 +31,29 @@ def write_heatmaps(
     folder: Path, result: Mapping[str, object], *, figures: bool = True
 ) -> tuple[str, ...]:
     """Write all heatmaps of a result; the remarks say what could not be drawn."""
-    maps: list[tuple[Role, Contrast]] = [
-        (role, contrast) for role in pair(result) for contrast in contrasts(result, role)
+    maps: list[tuple[Role, Panel]] = [
+        (role, panel) for role in pair(result) for panel in panels(result, role)
     ]
     if not maps:
         return ()
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
-    for role, contrast in maps:
-        _write_table(target / f"{role}-{contrast}.csv", result, role, contrast)
+    for role, panel in maps:
+        _write_table(target / f"{role}-{panel}.csv", result, role, panel)
     if not figures:
         return ()
     copy_plotly(folder)
-    drawn = {target / f"{role}-{c}": heads_figure(result, role, c) for role, c in maps}
+    drawn = {target / f"{role}-{panel}": heads_figure(result, role, panel) for role, panel in maps}
     for path, figure in drawn.items():
         figure.write_html(path.with_suffix(".html"), include_plotlyjs=f"../{PLOTLY}")
     return _write_pictures(list(drawn.values()), list(drawn))
 
 
-def _write_table(path: Path, result: Mapping[str, object], role: Role, contrast: Contrast) -> None:
+def _write_table(path: Path, result: Mapping[str, object], role: Role, panel: Panel) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
-        writer.writerows(node_rows(result, role, contrast))
+        writer.writerows(node_rows(result, role, panel))
 
 
 def _write_pictures(figures: Sequence[go.Figure], paths: Sequence[Path]) -> tuple[str, ...]:

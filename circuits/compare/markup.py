@@ -86,12 +86,10 @@ def group_row(name: str, width: int) -> str:
     return f'<tr class="group"><th scope="colgroup" colspan="{width}">{escape(name)}</th></tr>'
 
 
-def text_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts that wrap."""
+def cell_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that wrap; the cells are HTML of ours."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return (
         f'<p class="caption">{prose(caption)}</p><div class="scroll" tabindex="0">'
         f'<table class="texts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

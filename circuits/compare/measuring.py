@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from behavior.examples import Contrast, Example
+from behavior.inputs import Input
 from behavior.measures import measure_cells, measure_examples, measure_pairs, measure_quads
 from behavior.resampling import Resamples, resample_units
 from behavior.statistics import Estimate
@@ -137,7 +138,9 @@ def _example_measures(answers: RoleAnswers, evidence: Evidence, draws: Draws) ->
     )
 
 
-def _group_measures(answers: RoleAnswers, examples: Sequence[Example]) -> dict[str, Measures]:
+def _group_measures(
+    answers: RoleAnswers, examples: Sequence[Example[Input]]
+) -> dict[str, Measures]:
     if answers.examples is None:
         return {}
     groups: dict[str, list[int]] = {}

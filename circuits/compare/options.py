@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from behavior.errors import CircuitsError
-from circuits.compare.config import DIRECTIONS, DTYPES, ComparisonConfig
+from circuits.compare.config import BACKENDS, DIRECTIONS, DTYPES, ComparisonConfig
 
 _DEFAULTS = ComparisonConfig("", "")
 
 _EPILOG = """\
 A model is a name in checkpoints.yaml, a local Hugging Face folder, or a hub id (org/name or
-org/name@revision). Examples may be quads, pairs (JSONL or CSV), HANS or NLI files.
+org/name@revision). Examples may be quads or pairs of texts or images (JSONL or CSV), HANS or NLI
+files, or a folder of images in groups (WILDS).
 
   python -m circuits.compare teacher student
+  python -m circuits.compare ./vit-big ./vit-small --task digits
   python -m circuits.compare ./big ./small --examples pairs.jsonl --out runs/mine
 """
 
@@ -138,6 +140,13 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", metavar="D", default=_DEFAULTS.device, help="cpu, cuda, mps")
     group.add_argument("--dtype", choices=DTYPES, default=_DEFAULTS.dtype)
     group.add_argument("--batch-size", metavar="B", type=_whole, help="examples in one forward")
+    group.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=_DEFAULTS.backend,
+        help="library that patches (default %(default)s); the others are slower and need the "
+        "extra 'backends'",
+    )
     group.add_argument(
         "--no-check",
         dest="check",

@@ -5,34 +5,38 @@
 3. Every model answers the same quads and in-domain examples; each answer is measured.
 4. Student against teacher: agreement, losses, erosion, a refitted threshold, retention.
 5. The verdict on behavior follows from a decision table.
-6. Heads, MLPs and whole layers of teacher and student are patched, core and shortcut.
+6. Heads, MLPs and whole rows of teacher and student are patched, core and shortcut, and heads
+   attributed beside; without pairs, heads are ablated to their mean in each group.
 7. Effects become shares of each model's own total range, with intervals.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from behavior.examples import Task
 from behavior.readout import Readout
+from circuits.compare.ablating import ablate_pair, ablated_examples, summarize_ablations
 from circuits.compare.asking import ask_models
 from circuits.compare.comparison import Comparison
 from circuits.compare.components import patch_pair
 from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.cost import estimate_cost
 from circuits.compare.differences import compare_roles, example_agreement, judge
+from circuits.compare.estimating import summarize_attribution
 from circuits.compare.evidence import Evidence, align_evidence, gather_evidence, open_task
+from circuits.compare.failing import failures
 from circuits.compare.measuring import RoleMeasures, draw, measure_role
 from circuits.compare.progress import Progress, Silent
 from circuits.compare.provenance import Clock, provenance
 from circuits.compare.relative import pair_ranges, summarize_pair
 from circuits.compare.result import (
     NOT_MATCHED,
+    describe_components,
     describe_differences,
     describe_models,
     describe_task,
-    failures,
     gather_arrays,
     limits,
 )
@@ -61,7 +65,7 @@ def compare_models(
     teacher: str | Path,
     student: str | Path,
     *,
-    task: str | Task | None = None,
+    task: str | Task[Any] | None = None,
     examples: str | Path | None = None,
     progress: Progress | None = None,
     **options: object,
@@ -96,7 +100,7 @@ def run_comparison(
     progress: Progress,
     *,
     command: str = "compare_models(...)",
-    task: Task | None = None,
+    task: Task[Any] | None = None,
 ) -> Comparison:
     """Every step of a comparison, in order.
 
@@ -118,32 +122,40 @@ def run_comparison(
 
     progress.stage("compare student and teacher")
     differences = compare_roles(answers, draws, config)
-    verdict = judge(measures, differences, config)
+    verdict = judge(measures, differences, config, models["student"].spec.modality)
 
     effects = patch_pair(models, readouts, evidence.pairs, config, progress)
+    ablated = ablated_examples(evidence, config)
+    ablations = ablate_pair(models, readouts, ablated, config, progress)
 
     progress.stage("intervals of effects")
     ranges = pair_ranges(answers, effects, draws)
-    nodes = summarize_pair(effects, ranges, draws, config.direction)
+    components = describe_components(
+        summarize_pair(effects, ranges, draws, config.direction),
+        summarize_attribution(effects, ranges, draws),
+        summarize_ablations(ablations, ablated, draws),
+    )
 
     result: Json = {
         "schema_version": SCHEMA_VERSION,
         "config": config.to_json(),
-        "provenance": provenance(clock, command, torch.get_num_threads()),
-        "task": describe_task(evidence),
-        "models": describe_models(roles, models, readouts, measures, nodes),
+        "provenance": provenance(clock, command, torch.get_num_threads(), config.backend),
+        "task": describe_task(evidence, ablated),
+        "models": describe_models(roles, models, readouts, measures, components),
         **describe_differences(differences, example_agreement(answers, draws)),
         "stages": stage_rows(effects, ranges, draws),
         "alignment": {"level": None, "null": None, "reason": NOT_MATCHED},
         "diff": {"nodes": [], "reason": NOT_MATCHED},
         "verdict": verdict.to_json(),
         "failures": failures(evidence, answers),
-        "limits": limits(evidence, models),
+        "limits": limits(evidence, models, ablations),
     }
-    return Comparison(result, gather_arrays(answers, effects))
+    return Comparison(result, gather_arrays(answers, effects, ablations))
 
 
-def prepare(config: ComparisonConfig, progress: Progress, task: Task | None = None) -> Prepared:
+def prepare(
+    config: ComparisonConfig, progress: Progress, task: Task[Any] | None = None
+) -> Prepared:
     """Names become models, and the task becomes inputs that all of them can read.
 
     Raises:

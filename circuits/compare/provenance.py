@@ -42,13 +42,15 @@ class Clock:
         return round(time.monotonic() - self.start, 1)
 
 
-def provenance(clock: Clock, command: str, n_threads: int) -> Json:
+def provenance(clock: Clock, command: str, n_threads: int, backend: str = "hooks") -> Json:
     """What is needed to know how a result was made; the only part of it that differs run by run."""
+    other = () if backend == "hooks" else (backend,)
     return {
         "command": command,
         "started": clock.started,
         "seconds": clock.seconds,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **_versions(other)},
+        "backend": backend,
         "git_revision": _git_revision(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
@@ -57,9 +59,9 @@ def provenance(clock: Clock, command: str, n_threads: int) -> Json:
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(others: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *others):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,13 +1,18 @@
 """Read a stored result: branches, numbers with intervals, the roles in their order."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Literal, cast, get_args
 
 from behavior.estimates import Estimate
 from behavior.examples import CELLS, Cell, Contrast
 from circuits.compare.config import PAIR, ROLES, Role
 from circuits.compare.storage import Json
+from circuits.compare.wording import GONE
 
+Panel = Literal["core", "shortcut", "aligned", "conflicting"]
+"""What a heatmap of heads is about: a contrast, or a group of examples that were ablated."""
+
+PANELS: tuple[Panel, ...] = get_args(Panel)
 SHARE = "share of own total range"
 
 
@@ -54,10 +59,61 @@ def cells(result: Mapping[str, object], role: Role = "student") -> tuple[Cell, .
     return tuple(cell for cell in CELLS if cell in present)
 
 
+def n_labels(result: Mapping[str, object]) -> int:
+    """How many labels the task has; two if the result does not say."""
+    labels = branch(result, "task").get("labels")
+    return len(cast("list[str]", labels)) if isinstance(labels, list) and labels else 2
+
+
+def shows_images(result: Mapping[str, object]) -> bool:
+    """Whether the inputs are images and not texts."""
+    return text(result, "models", "student", "spec", "modality") == "image"
+
+
+def gone(result: Mapping[str, object]) -> str:
+    """What becomes of the shortcut in N and L."""
+    return GONE["image" if shows_images(result) else "text"]
+
+
 def contrasts(result: Mapping[str, object], role: Role = "student") -> tuple[Contrast, ...]:
     """The contrasts for which the heads of a model were patched."""
     present = branch(result, "models", role, "effects")
     return tuple(c for c in cast(Sequence[Contrast], ("core", "shortcut")) if c in present)
+
+
+def groups(result: Mapping[str, object], role: Role = "student") -> tuple[Panel, ...]:
+    """The groups of examples on which the heads of a model were ablated, for data without pairs."""
+    present = branch(result, "models", role, "ablation", "groups")
+    return tuple(panel for panel in PANELS if panel in present)
+
+
+def panels(result: Mapping[str, object], role: Role = "student") -> tuple[Panel, ...]:
+    """All heatmaps that there are of a model."""
+    return (*contrasts(result, role), *groups(result, role))
+
+
+def is_head(node: str) -> bool:
+    """Whether a node is a head or a group of channels, such as `a3.h5`, `dec.x0.h1`, `s2.b1.g3`."""
+    return node.rpartition(".")[2][:1] in ("h", "g")
+
+
+def heads_of(result: Mapping[str, object], role: Role) -> str:
+    """What the heads of a model are: heads, or channel groups."""
+    panel = next(iter(panels(result, role)), None)
+    nodes = node_estimates(result, role, panel) if panel else {}
+    return (
+        "channel groups" if any(name.rpartition(".")[2][:1] == "g" for name in nodes) else "heads"
+    )
+
+
+def rows_of(result: Mapping[str, object], role: Role) -> str:
+    """What a row of heads of a model is: a layer, a block, or a row of one of several stacks."""
+    panel = next(iter(panels(result, role)), None)
+    nodes = node_estimates(result, role, panel) if panel else {}
+    stacks = {name.count(".") > 1 for name in nodes if is_head(name)}
+    if stacks != {True}:
+        return "layer"
+    return "block" if heads_of(result, role) == "channel groups" else "row"
 
 
 def effect_unit(result: Mapping[str, object]) -> str:
@@ -65,6 +121,8 @@ def effect_unit(result: Mapping[str, object]) -> str:
 
     Always one unit for both models, so that they stay comparable.
     """
+    if any(groups(result, role) for role in pair(result)):
+        return "logits"
     shares = [
         Estimate.from_json(cast(Json, node))
         for role in pair(result)
@@ -74,11 +132,24 @@ def effect_unit(result: Mapping[str, object]) -> str:
     return "logits" if any(share.value is None for share in shares) else SHARE
 
 
-def node_estimates(
-    result: Mapping[str, object], role: Role, contrast: Contrast
-) -> dict[str, Estimate]:
+def stored_nodes(result: Mapping[str, object], role: Role, panel: Panel) -> Json:
+    """The numbers of every node that a heatmap shows."""
+    if panel in groups(result, role):
+        return branch(result, "models", role, "ablation", "groups", panel, "nodes")
+    return branch(result, "models", role, "effects", panel, "nodes")
+
+
+def node_estimates(result: Mapping[str, object], role: Role, panel: Panel) -> dict[str, Estimate]:
     """Effect of every head and MLP, in the unit that `effect_unit` names."""
-    nodes = branch(result, "models", role, "effects", contrast, "nodes")
+    nodes = stored_nodes(result, role, panel)
+    if panel in groups(result, role) or effect_unit(result) == SHARE:
+        return {name: estimate(nodes, name) for name in nodes}
+    return {name: estimate(nodes, name, "logits") for name in nodes}
+
+
+def attributed(result: Mapping[str, object], role: Role, contrast: Contrast) -> dict[str, Estimate]:
+    """First-order effect of every head, in the unit that `effect_unit` names; may be empty."""
+    nodes = branch(result, "models", role, "attribution", contrast, "nodes")
     if effect_unit(result) == SHARE:
         return {name: estimate(nodes, name) for name in nodes}
     return {name: estimate(nodes, name, "logits") for name in nodes}

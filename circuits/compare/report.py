@@ -13,12 +13,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from typing import cast
 
 import plotly
 
 from circuits.compare import captions
+from circuits.compare.components_section import components_section
+from circuits.compare.config import Role
 from circuits.compare.figures import report_figures
-from circuits.compare.figures.heads import color_limit, head_grid, panel_height
 from circuits.compare.footer import footer
 from circuits.compare.markup import (
     bullets,
@@ -32,13 +34,14 @@ from circuits.compare.markup import (
 from circuits.compare.reading import (
     branch,
     cells,
-    contrasts,
-    effect_unit,
     estimate,
+    gone,
+    heads_of,
     pair,
     roles,
     text,
 )
+from circuits.compare.storage import Json
 from circuits.compare.tables import (
     agreement_table,
     contrast_table,
@@ -81,7 +84,7 @@ def render(result: Result) -> str:
     sections = (
         _erosion(result),
         _confidence(result),
-        _components(result),
+        components_section(result),
         _examples(result),
         _limits(result),
     )
@@ -118,7 +121,12 @@ def _tiles(result: Result) -> str:
         for role in pair(result)
     )
     tiles = (
-        ("Loss on N", ("losses", "N"), "right core, shortcut gone; teacher minus student", 1.0),
+        (
+            "Loss on N",
+            ("losses", "N"),
+            f"right core, shortcut {gone(result)}; teacher minus student",
+            1.0,
+        ),
         ("Loss on C", ("losses", "C"), "wrong core, shortcut present; teacher minus student", 1.0),
         ("Change of the spurious share", ("erosion", "spurious_share"), f"from {share}", 1.0),
         (
@@ -186,56 +194,6 @@ def _confidence(result: Result) -> str:
     )
 
 
-def _components(result: Result) -> str:
-    present = contrasts(result)
-    if not present:
-        return ""
-    n_layers = max(len(head_grid(result, role, present[0]).values) for role in pair(result))
-    maps = columns(
-        *(
-            plot(
-                f"heads-{role}-{contrast}",
-                captions.heads_caption(result, role, contrast),
-                f"Head effects, {role}, {contrast}",
-                panel_height(n_layers),
-            )
-            for contrast in present
-            for role in pair(result)
-        )
-    )
-    layers = columns(
-        *(
-            plot(
-                f"layers-{contrast}",
-                captions.layers_caption(result, contrast),
-                f"Whole-layer effects, {contrast}",
-                380,
-            )
-            for contrast in present
-        )
-    )
-    return section(
-        "components",
-        "Where do the two models differ?",
-        paragraph(captions.heads_summary(result)),
-        _legend(result),
-        maps,
-        "<h3>All heads of a layer together</h3>",
-        layers,
-    )
-
-
-def _legend(result: Result) -> str:
-    limit = color_limit(result)
-    return (
-        f'<div class="legend"><span>&minus;{limit:.2f}</span><span class="scale"></span>'
-        f"<span>+{limit:.2f}</span><span>red carries the contrast, blue works against it; one "
-        f"scale for all maps, in {escape(effect_unit(result))}. MLPs may lie beyond "
-        "it. A cross marks a cell whose interval reaches zero. Heads stand side by side and are "
-        "not matched.</span></div>"
-    )
-
-
 def _examples(result: Result) -> str:
     table = failure_table(result)
     if not table:
@@ -267,10 +225,19 @@ def _name(result: Result, role: str) -> str:
     return text(result, "models", role, "checkpoint")
 
 
-def _describe(result: Result, role: str) -> str:
-    spec = branch(result, "models", role, "spec")
-    size = (
-        f"{spec.get('n_layers')} layers of {spec.get('n_heads')} heads, width {spec.get('d_model')}"
-    )
+def _describe(result: Result, role: Role) -> str:
+    size = _size(branch(result, "models", role, "spec"), heads_of(result, role))
     family = text(result, "models", role, "family")
     return f"<strong>{escape(_name(result, role))}</strong> ({escape(family)}, {escape(size)})"
+
+
+def _size(spec: Json, heads: str) -> str:
+    if heads == "channel groups":
+        blocks = spec.get("rows")
+        n_blocks = len(cast("list[str]", blocks)) if isinstance(blocks, list) else "?"
+        return f"{n_blocks} blocks of {spec.get('n_heads')} channel groups"
+    decoder = f" + {spec['n_decoder_layers']}" if spec.get("n_decoder_layers") else ""
+    return (
+        f"{spec.get('n_layers')}{decoder} layers of {spec.get('n_heads')} heads, "
+        f"width {spec.get('d_model')}"
+    )

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from behavior.estimates import Estimate
-from behavior.examples import CELLS, Contrast, Pairs
+from behavior.examples import Contrast, Example, Pairs
+from behavior.inputs import Input
 from behavior.readout import Readout
 from behavior.threshold import ThresholdRefit
+from circuits.compare.ablating import RoleAblations
 from circuits.compare.asking import RoleAnswers
 from circuits.compare.components import RoleEffects
 from circuits.compare.config import Role
@@ -20,6 +22,7 @@ from circuits.compare.roles import RoleEntry
 from circuits.compare.stages import LATER
 from circuits.compare.storage import Arrays, Json, null
 from patching import PatchableModel
+from patching.models.checkpoints import Checkpoint
 
 EROSION_KEYS = ("spurious_gap", "spurious_share", "auc", "auc4", "conflicting_accuracy")
 LOSS_KEYS = ("C", "N", "mean")
@@ -31,7 +34,7 @@ def describe_models(
     models: Mapping[Role, PatchableModel],
     readouts: Mapping[Role, Readout],
     measures: Mapping[Role, RoleMeasures],
-    nodes: Mapping[Role, Mapping[Contrast, Json]],
+    components: Mapping[Role, Json],
 ) -> Json:
     """`models`: what each role is, how it behaves, and what its components do."""
     described: Json = {}
@@ -42,6 +45,7 @@ def describe_models(
             "digest": model.digest,
             "family": model.spec.family,
             "role": role,
+            **_asked_with(roles[role].checkpoint),
             "spec": {key: _plain(value) for key, value in asdict(model.spec).items()},
             "readout": readouts[role].describe(),
             "behavior": numbers(found.behavior),
@@ -51,12 +55,34 @@ def describe_models(
                 if found.pairs
                 else {}
             ),
-            **({"effects": dict(nodes[role])} if role in nodes else {}),
+            **components.get(role, {}),
         }
     return described
 
 
-def describe_task(evidence: Evidence) -> Json:
+def describe_components(
+    effects: Mapping[Role, Mapping[Contrast, Json]],
+    attribution: Mapping[Role, Mapping[Contrast, Json]],
+    ablations: Mapping[Role, Json],
+) -> dict[Role, Json]:
+    """`effects` and `attribution` by contrast, and `ablation` by group, of teacher and student.
+
+    Without pairs `effects` is empty and there is no `attribution`.
+    """
+    parts: Mapping[str, Mapping[Role, Mapping[Any, object]]] = {
+        "effects": effects,
+        "attribution": attribution,
+        "ablation": ablations,
+    }
+    found: dict[Role, Json] = {}
+    for name, by_role in parts.items():
+        for role, each in by_role.items():
+            if each or name == "effects":
+                found.setdefault(role, {})[name] = dict(each)
+    return found
+
+
+def describe_task(evidence: Evidence, ablated: Sequence[Example[Input]] = ()) -> Json:
     """`task`: where the inputs come from, and the order that the arrays are in."""
     quads = evidence.quads
     return {
@@ -74,6 +100,7 @@ def describe_task(evidence: Evidence) -> Json:
             "in_domain": evidence.in_domain,
             "ids": [example.id for example in evidence.examples],
         },
+        **({"ablated": [example.id for example in ablated]} if ablated else {}),
         "alignment": dict(evidence.reports),
     }
 
@@ -105,7 +132,9 @@ def describe_differences(
     }
 
 
-def gather_arrays(answers: Mapping[Role, RoleAnswers], effects: RoleEffects) -> Arrays:
+def gather_arrays(
+    answers: Mapping[Role, RoleAnswers], effects: RoleEffects, ablations: RoleAblations
+) -> Arrays:
     """Per-example arrays: class logits of every role, effects of teacher and student."""
     arrays: Arrays = {
         f"{role}.logits.{asked}": logits.numpy().astype(np.float32)
@@ -115,6 +144,8 @@ def gather_arrays(answers: Mapping[Role, RoleAnswers], effects: RoleEffects) -> 
     for role, by_contrast in effects.items():
         for contrast, found in by_contrast.items():
             arrays |= found.arrays(role, contrast)
+    for role, found in ablations.items():
+        arrays[f"{role}.ablation"] = found.heads.numpy().astype(np.float32)
     return arrays
 
 
@@ -123,7 +154,9 @@ def numbers(estimates: Mapping[str, Estimate]) -> Json:
     return {name: found.to_json() for name, found in estimates.items()}
 
 
-def limits(evidence: Evidence, roles: Iterable[Role]) -> list[str]:
+def limits(
+    evidence: Evidence, roles: Iterable[Role], ablations: RoleAblations | None = None
+) -> list[str]:
     """What this result cannot say, as sentences for the page."""
     said = [
         "Where in the networks it was lost: whether the core feature is still readable at each "
@@ -145,10 +178,27 @@ def limits(evidence: Evidence, roles: Iterable[Role]) -> list[str]:
         )
     if not evidence.quads:
         said.append("How core and shortcut share the decision: the data hold no quads.")
+    if ablations:
+        said.append(
+            "Through which cue a head acts: the data hold no pairs to patch with, so heads were "
+            f"ablated to their {next(iter(ablations.values())).reference}. That shows what a head "
+            "does for the right answer in each group."
+        )
     return said
 
 
-def _describe_pairs(pairs: Pairs) -> Json:
+def _asked_with(checkpoint: Checkpoint) -> Json:
+    """Prompt and label words of a checkpoint that has them."""
+    found: Json = {}
+    if checkpoint.prompt is not None:
+        found["prompt"] = checkpoint.prompt
+    if checkpoint.label_words is not None:
+        words = checkpoint.label_words
+        found["label_words"] = dict(words) if isinstance(words, Mapping) else list(words)
+    return found
+
+
+def _describe_pairs(pairs: Pairs[Input]) -> Json:
     fields: Mapping[str, Sequence[str]] = {
         "units": pairs.units,
         "templates": pairs.templates,
@@ -168,43 +218,3 @@ def _describe_threshold(refit: ThresholdRefit) -> Json:
 
 def _plain(value: object) -> object:
     return list(cast(tuple[object, ...], value)) if isinstance(value, tuple) else value
-
-
-def failures(
-    evidence: Evidence,
-    answers: Mapping[Role, RoleAnswers],
-    n_per_cell: int = 3,
-) -> list[Json]:
-    """Examples on which the student fails and the teacher does not, surest failures first."""
-    teacher, student = answers["teacher"].quads, answers["student"].quads
-    if teacher is None or student is None:
-        return []
-    found: list[Json] = []
-    used: set[str] = set()
-    right, wrong = teacher.answers.right, ~student.answers.right
-    for column, cell in enumerate(CELLS):
-        truth = student.answers.truth[:, column]
-        rows = np.arange(len(truth))
-        given = {
-            role: each.answers.probabilities[rows, column, truth]
-            for role, each in (("teacher", teacher), ("student", student))
-        }
-        chosen = [
-            int(i)
-            for i in np.argsort(given["student"], kind="stable")
-            if right[i, column] and wrong[i, column]
-        ]
-        for i in [i for i in chosen if evidence.quads[i].id not in used][:n_per_cell]:
-            quad = evidence.quads[i]
-            used.add(quad.id)
-            found.append(
-                {
-                    "id": quad.id,
-                    "cell": cell,
-                    "template": quad.template,
-                    "truth": quad.truth(cell),
-                    "input": quad.cell(cell).to_json(),
-                    **{role: float(values[i]) for role, values in given.items()},
-                }
-            )
-    return found

@@ -53,27 +53,30 @@ def load_roles(
 ) -> Models:
     """Open every model; models with the same weights are one object, whatever their names.
 
-    So that no difference between equal models can come from anywhere.
+    So that no difference between equal models can come from anywhere. Models that read another
+    prompt, or answer with other words, are not equal.
 
     Raises:
         CheckpointError: If a model cannot be opened.
     """
-    opened: dict[str, PatchableModel] = {}
-    by_digest: dict[str, PatchableModel] = {}
+    opened: dict[tuple[str, str], PatchableModel] = {}
+    by_digest: dict[tuple[str, str], PatchableModel] = {}
     models: Models = {}
     for number, (role, entry) in enumerate(roles.items()):
         progress.step(number, len(roles))
-        location = entry.checkpoint.location
-        if location not in opened:
+        asked = _asking(entry.checkpoint)
+        key = entry.checkpoint.location, asked
+        if key not in opened:
             model = load_checkpoint(
                 entry.reference,
                 checkpoints=checkpoint_file(config),
                 device=config.device,
                 dtype=config.dtype,
+                backend=config.backend,
                 check=config.check,
             )
-            opened[location] = by_digest.setdefault(model.digest, model)
-        models[role] = opened[location]
+            opened[key] = by_digest.setdefault((model.digest, asked), model)
+        models[role] = opened[key]
     return models
 
 
@@ -111,6 +114,11 @@ def require_finite(model: PatchableModel, logits: torch.Tensor) -> torch.Tensor:
 def checkpoint_file(config: ComparisonConfig) -> Path | None:
     """The checkpoints.yaml that was asked for."""
     return None if config.checkpoints is None else Path(config.checkpoints).expanduser()
+
+
+def _asking(checkpoint: Checkpoint) -> str:
+    """What a checkpoint is asked with, beside its weights."""
+    return repr((checkpoint.prompt, checkpoint.label_words))
 
 
 def _resolve(reference: str, source: Path | None) -> RoleEntry:

@@ -35,8 +35,15 @@ Json = dict[str, object]
 
 
 @contextlib.contextmanager
-def staged_folder(folder: Path, overwrite: bool = False) -> Generator[Path]:
+def staged_folder(
+    folder: Path, overwrite: bool = False, holds: tuple[str, str] = (RESULT, "a comparison")
+) -> Generator[Path]:
     """A temporary sibling that becomes `folder` when the block ends without an error.
+
+    Args:
+        folder: Where the result goes.
+        overwrite: Whether an older result there is replaced.
+        holds: A file by which an older result is known, and what it is called.
 
     Raises:
         ResultError: If the folder exists and may not be replaced, or cannot be written.
@@ -48,7 +55,7 @@ def staged_folder(folder: Path, overwrite: bool = False) -> Generator[Path]:
         with writing(folder):
             made = _make_parents(target.parent)
             _remove_stale(target)
-            _refuse_existing(target, folder, overwrite)
+            _refuse_existing(target, folder, overwrite, holds)
             stage.mkdir()
         yield stage
         with writing(folder):
@@ -133,7 +140,7 @@ def _make_parents(parent: Path) -> list[Path]:
     return missing[::-1]
 
 
-def _refuse_existing(target: Path, shown: Path, overwrite: bool) -> None:
+def _refuse_existing(target: Path, shown: Path, overwrite: bool, holds: tuple[str, str]) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not target.is_dir():
@@ -142,9 +149,10 @@ def _refuse_existing(target: Path, shown: Path, overwrite: bool) -> None:
         raise ResultError(
             f"{shown} exists. Give another folder with --out, or replace it with --overwrite."
         )
-    if not (target / RESULT).is_file():
+    file, kind = holds
+    if not (target / file).is_file():
         raise ResultError(
-            f"{shown} holds other things than a comparison (no {RESULT}), so it is not replaced. "
+            f"{shown} holds other things than {kind} (no {file}), so it is not replaced. "
             "Give another folder with --out."
         )
 

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 
 from behavior.estimates import Estimate
-from circuits.compare.markup import group_row, number_row, table, text_table
+from circuits.compare.markup import cell_table, escape, group_row, number_row, table
+from circuits.compare.pictures import picture
 from circuits.compare.reading import (
     branch,
     cells,
     contrasts,
     estimate,
+    gone,
     listing,
     pair,
     roles,
     sample,
+    shows_images,
 )
-from circuits.compare.wording import CELL_NAMES, ROLE_NAMES
+from circuits.compare.wording import ROLE_NAMES, cell_names
 
 Result = Mapping[str, object]
 
@@ -125,7 +128,7 @@ def agreement_table(result: Result) -> str:
     if not rows:
         return ""
     caption = "Student against teacher on the same examples; 95 % intervals below. " + "; ".join(
-        CELL_NAMES[cell] for cell in cells(result)
+        cell_names(gone(result))[cell] for cell in cells(result)
     )
     return table(caption, ("", *keys), rows)
 
@@ -169,30 +172,43 @@ def contrast_table(result: Result) -> str:
 
 
 def failure_table(result: Result) -> str:
-    """Texts on which the student fails and the teacher does not."""
+    """Texts or images on which the student fails and the teacher does not."""
     failures = listing(result, "failures")
     if not failures:
         return ""
     rows = [
         (
-            str(row["cell"]),
-            *_texts(branch(row, "input")),
-            str(row["truth"]),
+            escape(_place(row)),
+            *_inputs(row),
+            escape(row["truth"]),
             *(f"{100 * float(str(row[role])):.0f} %" for role in pair(result)),
         )
         for row in failures
     ]
-    heads = ("cell", "premise or text", "hypothesis", "truth", "teacher", "student")
+    inputs = ("image",) if shows_images(result) else ("premise or text", "hypothesis")
+    where = "cell" if "cell" in failures[0] else "group"
+    heads = (where, *inputs, "truth", "teacher", "student")
+    once = ", each quad once" if where == "cell" else ""
     caption = (
-        "The surest failures of each cell, each quad once. Teacher and student: probability "
+        f"The surest failures of each {where}{once}. Teacher and student: probability "
         "given to the truth."
     )
-    return text_table(caption, heads, rows)
+    return cell_table(caption, heads, rows)
 
 
 def _paired(result: Result, role: str, contrast: str, key: str) -> Estimate:
     return estimate(result, "models", role, "pairs", contrast, key)
 
 
-def _texts(stored: Mapping[str, object]) -> tuple[str, str]:
-    return str(stored.get("premise", stored.get("text", ""))), str(stored.get("hypothesis", ""))
+def _place(failure: Mapping[str, object]) -> str:
+    return str(failure.get("cell", failure.get("group", "")))
+
+
+def _inputs(failure: Mapping[str, object]) -> tuple[str, ...]:
+    stored = branch(failure, "input")
+    if "image" in stored:
+        where = "cell" if "cell" in failure else "group"
+        label = f"{where} {_place(failure)}, truth {failure['truth']}"
+        return (picture(str(stored["image"]), label),)
+    texts = stored.get("premise", stored.get("text", "")), stored.get("hypothesis", "")
+    return tuple(escape(each) for each in texts)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from behavior.estimates import Estimate
-from circuits.compare.wording import interval, percent, sized
+from circuits.compare.wording import GONE, interval, percent, sized
 
 Status = Literal["no erosion", "threshold shift", "erosion", "undecided"]
 
@@ -47,6 +47,7 @@ class BehaviorEvidence:
         auc4_loss: AUC4 of the teacher minus AUC4 of the student.
         regained: Share of the loss that a refitted threshold regains on held-out quads.
         delta: Loss below which two models count as equal.
+        gone: What becomes of the shortcut in N; see `wording.GONE`.
     """
 
     teacher_aligned: Estimate
@@ -59,6 +60,7 @@ class BehaviorEvidence:
     auc4_loss: Estimate
     regained: Estimate
     delta: float = 0.10
+    gone: str = GONE["text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ _RULES: tuple[Callable[[BehaviorEvidence], Verdict | None], ...] = (
 def _losses(evidence: BehaviorEvidence) -> tuple[str, str]:
     return (
         f"Loss on C (wrong core, shortcut present): {sized(evidence.loss_C)}.",
-        f"Loss on N (right core, shortcut gone): {sized(evidence.loss_N)}.",
+        f"Loss on N (right core, shortcut {evidence.gone}): {sized(evidence.loss_N)}.",
     )
 
 

@@ -1,6 +1,7 @@
 """How numbers are put into sentences: with their interval, and no more digits than it bears."""
 
 from behavior.estimates import Estimate
+from behavior.examples import Cell
 from circuits.compare.config import Role
 
 ROLE_NAMES: dict[Role, str] = {
@@ -11,12 +12,20 @@ ROLE_NAMES: dict[Role, str] = {
     "student_debiased": "student, debiased",
 }
 
-CELL_NAMES = {
-    "A": "A: right core, shortcut agrees",
-    "N": "N: right core, shortcut gone",
-    "C": "C: wrong core, shortcut present",
-    "L": "L: wrong core, shortcut gone",
-}
+NO_ATTENTION = "this family has no attention"
+
+GONE = {"text": "gone", "image": "points away"}
+"""What becomes of the shortcut in N and L: words of a text go, a colour turns into the other."""
+
+
+def cell_names(gone: str) -> dict[Cell, str]:
+    """What the cells of a quad are, in a few words."""
+    return {
+        "A": "A: right core, shortcut agrees",
+        "N": f"N: right core, shortcut {gone}",
+        "C": "C: wrong core, shortcut present",
+        "L": f"L: wrong core, shortcut {gone}",
+    }
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -8,11 +8,12 @@ import plotly.graph_objects as go
 from behavior.examples import Contrast
 from circuits.compare.config import Role
 from circuits.compare.figures.accuracy import accuracy_figure
+from circuits.compare.figures.attribution import attribution_figure
 from circuits.compare.figures.cells import agreement_figure, confidence_figure
 from circuits.compare.figures.heads import heads_figure, heads_panel
 from circuits.compare.figures.layers import layers_figure
 from circuits.compare.figures.plane import plane_figure
-from circuits.compare.reading import cells, contrasts, pair
+from circuits.compare.reading import Panel, attributed, cells, contrasts, pair, panels
 
 __all__ = ["ComparisonFigures", "report_figures"]
 
@@ -43,13 +44,20 @@ class ComparisonFigures:
         """Agreement of student and teacher, by cell."""
         return agreement_figure(self.result)
 
-    def heads(self, role: Role = "student", contrast: Contrast = "core") -> go.Figure:
-        """Head heatmap of one model and contrast, on the scale that all four share."""
+    def heads(self, role: Role = "student", contrast: Panel = "core") -> go.Figure:
+        """Head heatmap of one model and contrast, on the scale that all four share.
+
+        Without pairs the contrast is a group of examples: `aligned` or `conflicting`.
+        """
         return heads_figure(self.result, role, contrast)
 
     def layers(self, contrast: Contrast = "core") -> go.Figure:
         """All heads of a layer together, by relative depth."""
         return layers_figure(self.result, contrast)
+
+    def attribution(self, contrast: Contrast = "core") -> go.Figure:
+        """First-order attribution against exact patching, one dot a head."""
+        return attribution_figure(self.result, contrast)
 
 
 def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
@@ -63,8 +71,12 @@ def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
             "confidence": figures.confidence(),
             "agreement": figures.agreement(),
         }
-    for contrast in contrasts(result):
-        drawn[f"layers-{contrast}"] = figures.layers(contrast)
+    for panel in panels(result):
+        if panel == "core" or panel == "shortcut":
+            drawn[f"layers-{panel}"] = figures.layers(panel)
         for role in pair(result):
-            drawn[f"heads-{role}-{contrast}"] = heads_panel(result, role, contrast)
+            drawn[f"heads-{role}-{panel}"] = heads_panel(result, role, panel)
+    for contrast in contrasts(result):
+        if attributed(result, "student", contrast):
+            drawn[f"attribution-{contrast}"] = figures.attribution(contrast)
     return drawn

@@ -17,7 +17,7 @@ from circuits.compare.figures.style import (
     hover,
     scaled,
 )
-from circuits.compare.reading import cells, estimate, pair, sample
+from circuits.compare.reading import cells, estimate, n_labels, pair, sample
 from circuits.compare.wording import ROLE_NAMES
 
 _SHIFT = {"teacher": -0.12, "student": 0.12}
@@ -52,7 +52,7 @@ def confidence_figure(result: Mapping[str, object]) -> go.Figure:
         showgrid=False,
         zeroline=False,
     )
-    figure.update_yaxes(range=[48, 102])
+    figure.update_yaxes(range=[100 // n_labels(result) - 2, 102])
     return figure
 
 

@@ -1,10 +1,10 @@
 """Head-importance heatmaps of a stored result: teacher and student, core and shortcut, one scale.
 
 Drawn by `patching.heatmap`; MLPs are left out of the scale, as in post-norm models they carry
-nearly the whole stream.
+nearly the whole stream. Where the data hold no pairs the maps show ablated heads on aligned and on
+conflicting examples.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,49 +12,62 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float
 
-from behavior.examples import Contrast
 from circuits.compare.config import Role
 from circuits.compare.figures.style import FONT, INK, hover, style_axes
-from circuits.compare.reading import branch, contrasts, effect_unit, node_estimates, pair, text
+from circuits.compare.reading import (
+    Panel,
+    branch,
+    effect_unit,
+    groups,
+    is_head,
+    node_estimates,
+    pair,
+    panels,
+    stored_nodes,
+    text,
+)
 from circuits.compare.storage import Json
 from circuits.compare.wording import ROLE_NAMES
-from patching.heatmap import head_heatmap
-
-_NODE = re.compile(r"a(?P<layer>\d+)\.h(?P<head>\d+)|m(?P<mlp>\d+)")
+from patching.heatmap import NodeGrid, head_heatmap, node_grid
 
 
 @dataclass(frozen=True, slots=True)
 class HeadGrid:
-    """The cells of one heatmap, with the MLPs as the last column.
+    """The cells of one heatmap, with the MLPs, if there are any, as the last column.
 
     Attributes:
-        values: [layer, column] effects.
-        unclear: [layer, column] whether the interval reaches zero.
-        hover: [layer][column] what a cell says.
+        grid: Names of rows and columns.
+        values: [row, column] effects; NaN in a row without an MLP.
+        unclear: [row, column] whether the interval reaches zero.
+        hover: [row][column] what a cell says.
         n: Units of resampling.
     """
 
-    values: Float[np.ndarray, "layer column"]
-    unclear: Bool[np.ndarray, "layer column"]
+    grid: NodeGrid
+    values: Float[np.ndarray, "row column"]
+    unclear: Bool[np.ndarray, "row column"]
     hover: list[list[str]]
     n: int
 
+    @property
+    def n_heads(self) -> int:
+        """Columns that are heads."""
+        return sum(column.isdecimal() for column in self.grid.columns)
 
-def head_grid(result: Mapping[str, object], role: Role, contrast: Contrast) -> HeadGrid:
-    """The effects of one model and contrast, in rows of layers."""
-    found = node_estimates(result, role, contrast)
-    places = {name: place for name in found if (place := _place(name)) is not None}
-    n_layers = 1 + max(layer for layer, _ in places.values())
-    n_columns = 2 + max(column for _, column in places.values())
-    values = np.full((n_layers, n_columns), np.nan)
-    unclear = np.zeros((n_layers, n_columns), dtype=bool)
-    labels = [[""] * n_columns for _ in range(n_layers)]
-    for name, (layer, column) in places.items():
+
+def head_grid(result: Mapping[str, object], role: Role, panel: Panel) -> HeadGrid:
+    """The effects of one model and contrast or group, row by row."""
+    found = node_estimates(result, role, panel)
+    grid = node_grid(found)
+    shape = len(grid.names), len(grid.columns)
+    values, unclear = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+    labels = [[""] * len(grid.columns) for _ in grid.names]
+    for name, (row, column) in grid.places.items():
         place = found[name]
-        values[layer, column] = np.nan if place.value is None else place.value
-        unclear[layer, column] = not place.excludes_zero
-        labels[layer][column] = f"{name}: {hover(place, digits=3)}"
-    return HeadGrid(values, unclear, labels, next(iter(found.values())).n)
+        values[row, column] = np.nan if place.value is None else place.value
+        unclear[row, column] = not place.excludes_zero
+        labels[row][column] = f"{name}: {hover(place, digits=3)}"
+    return HeadGrid(grid, values, unclear, labels, next(iter(found.values())).n)
 
 
 def color_limit(result: Mapping[str, object]) -> float:
@@ -62,35 +75,33 @@ def color_limit(result: Mapping[str, object]) -> float:
     values = [
         abs(found.value)
         for role in pair(result)
-        for contrast in contrasts(result, role)
-        for name, found in node_estimates(result, role, contrast).items()
-        if found.value is not None and not name.startswith("m")
+        for panel in panels(result, role)
+        for name, found in node_estimates(result, role, panel).items()
+        if found.value is not None and is_head(name)
     ]
     return max(values, default=0.0) or 1.0
 
 
-def heads_figure(result: Mapping[str, object], role: Role, contrast: Contrast) -> go.Figure:
+def heads_figure(result: Mapping[str, object], role: Role, panel: Panel) -> go.Figure:
     """One heatmap on the scale of all, complete with color bar, unit, direction and n."""
-    grid = head_grid(result, role, contrast)
-    unit, direction = effect_unit(result), text(result, "config", "direction")
+    found = head_grid(result, role, panel)
+    unit, n_heads = effect_unit(result), found.n_heads
     return head_heatmap(
-        grid.values[:, :-1],
-        grid.values[:, -1],
-        title=(
-            f"{ROLE_NAMES[role]}: {contrast} contrast<br>"
-            f"<sup>{direction}; {unit}; n = {grid.n:,} units</sup>"
-        ),
+        found.values[:, :n_heads],
+        found.values[:, n_heads] if n_heads < len(found.grid.columns) else None,
+        title=_title(result, role, panel, found.n),
         unit=unit.replace(" of own ", "<br>of own "),
         limit=color_limit(result),
-        unclear=grid.unclear,
-        hover=grid.hover,
+        unclear=found.unclear,
+        hover=found.hover,
+        grid=found.grid,
     )
 
 
-def heads_panel(result: Mapping[str, object], role: Role, contrast: Contrast) -> go.Figure:
+def heads_panel(result: Mapping[str, object], role: Role, panel: Panel) -> go.Figure:
     """The same map for the page: as wide as its place, one color bar for all, any background."""
-    figure = heads_figure(result, role, contrast)
-    n_layers = max(len(head_grid(result, each, contrast).values) for each in pair(result))
+    figure = heads_figure(result, role, panel)
+    n_rows = max(len(head_grid(result, each, panel).values) for each in pair(result))
     figure.update_traces(showscale=False, selector={"type": "heatmap"})
     style_axes(figure)
     figure.update_layout(
@@ -99,7 +110,7 @@ def heads_panel(result: Mapping[str, object], role: Role, contrast: Contrast) ->
         font={"family": FONT, "size": 13, "color": INK},
         autosize=True,
         width=None,
-        height=panel_height(n_layers),
+        height=panel_height(n_rows),
         margin={"l": 46, "r": 10, "t": 62, "b": 46},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -108,15 +119,15 @@ def heads_panel(result: Mapping[str, object], role: Role, contrast: Contrast) ->
     return figure
 
 
-def panel_height(n_layers: int) -> int:
+def panel_height(n_rows: int) -> int:
     """Height of a map on the page, in pixels."""
-    return 120 + max(150, min(30 * n_layers, 480))
+    return 120 + max(150, min(30 * n_rows, 480))
 
 
-def node_rows(result: Mapping[str, object], role: Role, contrast: Contrast) -> list[Json]:
+def node_rows(result: Mapping[str, object], role: Role, panel: Panel) -> list[Json]:
     """The numbers behind one map, a row for each node: value, low, high, q, n."""
-    nodes = node_estimates(result, role, contrast)
-    stored = branch(result, "models", role, "effects", contrast, "nodes")
+    nodes = node_estimates(result, role, panel)
+    stored = stored_nodes(result, role, panel)
     return [
         {
             "node": name,
@@ -130,11 +141,14 @@ def node_rows(result: Mapping[str, object], role: Role, contrast: Contrast) -> l
     ]
 
 
-def _place(name: str) -> tuple[int, int] | None:
-    """Row and column of a node; the MLP column is the last."""
-    match = _NODE.fullmatch(name)
-    if match is None:
-        return None
-    if match["mlp"] is not None:
-        return int(match["mlp"]), -1
-    return int(match["layer"]), int(match["head"])
+def _title(result: Mapping[str, object], role: Role, panel: Panel, n: int) -> str:
+    unit = effect_unit(result)
+    if panel in groups(result, role):
+        return (
+            f"{ROLE_NAMES[role]}: {panel} examples<br>"
+            f"<sup>mean ablation; {unit}; n = {n:,} examples</sup>"
+        )
+    return (
+        f"{ROLE_NAMES[role]}: {panel} contrast<br>"
+        f"<sup>{text(result, 'config', 'direction')}; {unit}; n = {n:,} units</sup>"
+    )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from behavior.examples import Contrast
+from circuits.compare.component_captions import all_heads
 from circuits.compare.config import Role
 from circuits.compare.figures.style import (
     PERCENT,
@@ -31,10 +32,10 @@ def layers_figure(result: Mapping[str, object], contrast: Contrast) -> go.Figure
     """Effect of a layer's heads together, in percent of each model's own total range."""
     relative = effect_unit(result) == SHARE
     figure = base_figure(
-        f"All heads of a layer: {contrast} contrast",
+        f"{all_heads(result)}: {contrast} contrast",
         f"{text(result, 'config', 'direction')}; {sample(result)}",
         height=380,
-        x="relative depth of the layer",
+        x=f"relative depth of the {all_heads(result).rpartition(' ')[2]}",
         y="effect (% of own range)" if relative else "effect (logits)",
     )
     for suffix, label, dash in _PARTS:
