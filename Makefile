@@ -4,10 +4,25 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 OUT ?= runs/teacher-student
-ROLES := teacher,student,teacher-plain,student-plain,student-debiased
+ROLES := teacher student teacher-plain student-plain student-debiased
+VIT_ROLES := $(addprefix vit-,$(ROLES))
+RESNET_ROLES := $(addprefix resnet-,$(ROLES))
+CONTROLS := $(filter-out vit-% resnet-%,$(patsubst recipes/%.yaml,%,$(wildcard recipes/*.yaml)))
 SEED ?= 21
+VIT_SEED ?= 23
+RESNET_SEED ?= 21
 comma := ,
+space := $(subst ,, )
+listed = $(subst $(space),$(comma),$(strip $(1)))
 BIN := $(VENV)/bin
+
+# Train roles with one seed and put them into checkpoints/: $(call bundle,ROLES,SEED)
+define bundle
+$(BIN)/python -m distillation.grid recipes --recipes $(call listed,$(1)) --seeds $(2) --runs runs/checkpoints
+for role in $(1); do \
+    rm -rf checkpoints/$$role && cp -r runs/checkpoints/$$role/seed-$(2) checkpoints/$$role; \
+done
+endef
 
 .PHONY: compare test lint types contracts tests checkpoints evidence bench clean
 
@@ -40,22 +55,26 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@ $(VENV)/.installed
 
-# The five bundled models again, from their recipes; bit for bit on one kind of machine.
+# The bundled models again, from their recipes; bit for bit on one kind of machine.
 checkpoints: $(VENV)/.installed
-	$(BIN)/python -m distillation.grid recipes --recipes $(ROLES) --seeds $(SEED) --runs runs/checkpoints
-	for role in $(subst $(comma), ,$(ROLES)); do \
-	    rm -rf checkpoints/$$role && cp -r runs/checkpoints/$$role/seed-$(SEED) checkpoints/$$role; \
-	done
+	$(call bundle,$(ROLES),$(SEED))
+	$(call bundle,$(VIT_ROLES),$(VIT_SEED))
+	$(call bundle,$(RESNET_ROLES),$(RESNET_SEED))
 
-# Every recipe with the seeds of docs/demonstration.md, then its tables: some hours on one core.
+# Every recipe with the seeds of docs/demonstration.md and docs/demonstration-images.md, then the
+# tables: some hours on one core.
 evidence: $(VENV)/.installed
-	$(BIN)/python -m distillation.grid recipes --recipes $(ROLES) --seeds 20-24 --runs runs/evidence
-	$(BIN)/python -m distillation.grid recipes --seeds 20-21 --runs runs/evidence
+	$(BIN)/python -m distillation.grid recipes --recipes $(call listed,$(ROLES)) --seeds 20-24 --runs runs/evidence
+	$(BIN)/python -m distillation.grid recipes --recipes $(call listed,$(CONTROLS)) --seeds 20-21 --runs runs/evidence
 	$(BIN)/python -m distillation.evidence --runs runs/evidence --out docs/evidence
+	$(BIN)/python -m distillation.grid recipes --recipes $(call listed,$(VIT_ROLES) $(RESNET_ROLES)) --seeds 20-24 --runs runs/evidence-images
+	$(BIN)/python -m distillation.evidence --runs runs/evidence-images --task digits --out docs/evidence/images
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/head_patching.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/head_patching.py --threads 2 --no-peers
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memory.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/backend_parity.py
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info
