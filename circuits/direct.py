@@ -1,8 +1,8 @@
 """Direct attribution: the change of the margin over a contrast as an exact sum over writers.
 
-Over A -> C -> L and A -> N -> L the change of the margin is what the writers put into the last stream,
-carried to the margin by secants; nothing remains. It shows direct paths only: in BERT what is
-written at the first token. A node that works through others has nothing here, so no node may be
+Over A -> C -> L and A -> N -> L the change of the margin is what the writers put into the last
+stream, carried to the margin by secants; nothing remains. It shows direct paths only: in BERT what
+is written at the first token. A node that works through others has nothing here, so no node may be
 called unimportant from it.
 """
 

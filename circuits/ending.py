@@ -1,8 +1,8 @@
 """What follows the last stream of a model, as a map that changes can be carried through.
 
-The declared steps (`Architecture.head`) choose positions, apply linear maps and norms, or act on each
-number; the readout then makes one logit of several classes, and the margin of two labels. Changes
-pass each step by its secant, so that nothing is left over at the margin.
+The declared steps (`Architecture.head`) choose positions, apply linear maps and norms, or act on
+each number; the readout then makes one logit of several classes, and the margin of two labels.
+Changes pass each step by its secant, so that nothing is left over at the margin.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,8 @@ convolution of each block in a ResNet. Changes pass through them by secants, so 
 
     sum over the writers seen there of what their changes have become = the change of what is read,
 
-exactly, and a writer that is the same in both runs contributes exactly zero. Changes are carried row
-by row, all writers at once.
+exactly, and a writer that is the same in both runs contributes exactly zero. Changes are carried
+row by row, all writers at once.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -25,7 +25,6 @@ from patching.models.cache import ActivationCache
 from patching.models.frames import Frame
 from patching.models.model import PatchableModel
 from patching.models.nodes import Activation, Site
-
 
 _BLOCK_BYTES = 2**19
 

@@ -1,8 +1,8 @@
 """Runs a circuit alone, live: every reader sees the mixture of its own writers.
 
-An edge in the circuit carries what its writer makes *in the circuit*; any other edge carries what the
-writer made in the corrupted run. Each reader's stream is formed anew from this mixture, with every
-norm and every ReLU on the way, so that
+An edge in the circuit carries what its writer makes *in the circuit*; any other edge carries what
+the writer made in the corrupted run. Each reader's stream is formed anew from this mixture, with
+every norm and every ReLU on the way, so that
 
     all edges kept = the clean run,    no edge kept = the corrupted run,
 
@@ -184,9 +184,7 @@ class Mixer:
             total = stream + written
             return row.norm(total) if self.layout == "post-norm" else total
         shortcut, activation = row.shortcut or nn.Identity(), row.activation or nn.Identity()
-        beside = [
-            rearrange(shortcut(self.image(i, one)), "b c h w -> b (h w) c") for one in stream
-        ]
+        beside = [rearrange(shortcut(self.image(i, one)), "b c h w -> b (h w) c") for one in stream]
         return activation(torch.stack(beside) + written)
 
     def _after_mlp(self, i: int, stream: Tensor, kept: Float[Tensor, " n"]) -> Tensor:

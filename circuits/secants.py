@@ -1,11 +1,12 @@
 """Secants: how a change travels through a map that is not linear, exactly.
 
-Between two inputs x0 and x1 of a map f, a secant is a linear map S with S (x1 - x0) = f(x1) - f(x0).
-It is applied to parts of the change. What the parts become then adds up to the change of the output,
-and a part that is zero stays exactly zero; constants (biases) cancel.
+Between two inputs x0 and x1 of a map f, a secant is a linear map S with
+S (x1 - x0) = f(x1) - f(x0). It is applied to parts of the change. What the parts become then adds
+up to the change of the output, and a part that is zero stays exactly zero; constants (biases)
+cancel.
 
-With x_c the centred input, v its mean square, s = sqrt(v + eps), r = 1 / s, and bars for the mean of
-the two inputs, the secant of a LayerNorm is
+With x_c the centred input, v its mean square, s = sqrt(v + eps), r = 1 / s, and means over the two
+inputs, the secant of a LayerNorm is
 
     dx -> gamma * (mean_r * dx_c + (dr / dv) * (2 / d) * (mean_x_c . dx_c) * mean_x_c)
 
@@ -85,5 +86,5 @@ def _kind(norm: nn.Module) -> tuple[bool, float]:
     if "RMSNorm" in type(norm).__name__ or type(norm).__name__ == "T5LayerNorm":
         return False, cast(Any, norm).variance_epsilon
     raise UnsupportedModelError(
-        f"Changes cannot be carried through a {type(norm).__name__}; LayerNorm and RMSNorm are known."
+        f"Changes cannot be carried through a {type(norm).__name__}; expected LayerNorm or RMSNorm."
     )
