@@ -7,7 +7,7 @@ from distillation.recipe import Recipe
 _CARD = """---
 license: mit
 library_name: transformers
-pipeline_tag: text-classification
+pipeline_tag: {pipeline}
 tags: [debiasing, distillation, interpretability]
 ---
 
@@ -15,12 +15,12 @@ tags: [debiasing, distillation, interpretability]
 
 {description}
 
-A small model made to study whether debiasing survives distillation. It knows the words of the
+A small model made to study whether debiasing survives distillation. It knows the {content} of the
 task `{task}` and is of no use for anything else.
 
 | | |
 |---|---|
-| architecture | BERT for sequence classification: {layers} layers, width {width}, {heads} heads |
+| architecture | {architecture} |
 | classes | {classes} |
 | objective | {objective} |
 | teacher | {teacher} |
@@ -34,10 +34,7 @@ the core does (N), only the shortcut does (C), neither does (L).
 
 ## Use
 
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-    logits = model(**tokenizer(premise, hypothesis, return_tensors="pt")).logits
+{use}
 
 ## Make it again
 
@@ -45,6 +42,18 @@ the core does (N), only the shortcut does (C), neither does (L).
 
 `training.json` holds the whole recipe, the versions, the digests and the history of the loss.
 """
+
+
+_USE = {
+    "text": """    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+    logits = model(**tokenizer(premise, hypothesis, return_tensors="pt")).logits""",
+    "image": """    from transformers import AutoImageProcessor, AutoModelForImageClassification
+    model = AutoModelForImageClassification.from_pretrained(FOLDER)
+    processor = AutoImageProcessor.from_pretrained(FOLDER)
+    logits = model(**processor(image, return_tensors="pt")).logits""",
+}
 
 
 def model_card(
@@ -70,9 +79,10 @@ def model_card(
         seed=seed,
         description=recipe.description,
         task=recipe.data.task,
-        layers=recipe.model.n_layers,
-        width=recipe.model.d_model,
-        heads=recipe.model.n_heads,
+        pipeline=f"{recipe.model.reads}-classification",
+        content={"text": "words", "image": "images"}[recipe.model.reads],
+        use=_USE[recipe.model.reads],
+        architecture=recipe.model.architecture,
         classes=", ".join(recipe.model.classes),
         objective=objective + (f", bias model {recipe.bias_model}" if recipe.bias_model else ""),
         teacher="none" if recipe.teacher is None else f"`{recipe.teacher}`, seed {seed}",

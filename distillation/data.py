@@ -2,32 +2,39 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
-from transformers import PreTrainedTokenizerBase
+from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
 from behavior.errors import DataError
-from behavior.examples import TextInput
+from behavior.inputs import ImageInput, Input, TextInput
 
 Batch = dict[str, Tensor]
+
+Preprocessor = PreTrainedTokenizerBase | BaseImageProcessor
+"""What turns inputs into what a model is called with, saved in the model's folder."""
+
+
+InputT = TypeVar("InputT", TextInput, ImageInput)
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedInputs:
-    """Tokenized inputs, padded to the longest.
+    """Inputs as tensors: texts tokenized and padded to the longest, images as pixel values.
 
     Attributes:
-        columns: [item, pos] what the model is called with, by name. The attention mask is left
-            out where nothing is padded.
+        columns: [item, pos] or [item, channel, height, width] what the model is called with, by
+            name. The attention mask is left out where nothing is padded.
     """
 
     columns: Batch
 
     def __len__(self) -> int:
-        return len(self.columns["input_ids"])
+        return len(next(iter(self.columns.values())))
 
     def take(self, items: Int[Tensor, " batch"]) -> Batch:
         """What the model is called with for these items."""
@@ -61,12 +68,26 @@ class FixedOrder(Sampler[int]):
         return iter(self.order.tolist())
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, inputs: Sequence[TextInput]) -> EncodedInputs:
-    """Tokenize texts, or premises with hypotheses.
+def encode(preprocessor: Preprocessor, inputs: Sequence[Input]) -> EncodedInputs:
+    """Texts, premises with hypotheses, or images, as the model of this preprocessor takes them.
 
     Raises:
-        DataError: If an input is longer than the model takes, or only some have a hypothesis.
+        DataError: If an input is of another kind or longer than the model takes, or only some
+            have a hypothesis.
     """
+    if isinstance(preprocessor, BaseImageProcessor):
+        return _encode_images(preprocessor, _all_of(ImageInput, inputs, "images"))
+    return _encode_texts(preprocessor, _all_of(TextInput, inputs, "text"))
+
+
+def _encode_images(processor: BaseImageProcessor, inputs: Sequence[ImageInput]) -> EncodedInputs:
+    encoded = processor(
+        [x.pixels() for x in inputs], input_data_format="channels_last", return_tensors="pt"
+    )
+    return EncodedInputs({"pixel_values": encoded["pixel_values"]})
+
+
+def _encode_texts(tokenizer: PreTrainedTokenizerBase, inputs: Sequence[TextInput]) -> EncodedInputs:
     hypotheses = [x.hypothesis for x in inputs if x.hypothesis is not None]
     if len(hypotheses) not in (0, len(inputs)):
         raise DataError(
@@ -89,6 +110,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, inputs: Sequence[TextInput]) -> E
     if bool(columns["attention_mask"].all()):
         del columns["attention_mask"]
     return EncodedInputs(columns)
+
+
+def _all_of(kind: type[InputT], inputs: Sequence[Input], expected: str) -> list[InputT]:
+    fitting = [x for x in inputs if isinstance(x, kind)]
+    if len(fitting) < len(inputs):
+        raise DataError(
+            f"The model reads {expected}, but {len(inputs) - len(fitting)} of {len(inputs)} inputs "
+            "are of another kind. Choose a task and a model that fit each other."
+        )
+    return fitting
 
 
 def draw_order(

@@ -7,7 +7,8 @@
 2. `runs.csv` keeps each run, `intervals.csv` the t interval of each recipe's mean over seeds and
    the prediction interval for one further seed; `evidence.md` shows both, and the differences
    between recipes seed by seed.
-3. The seed to bundle is that of the median erosion of the spurious share, not the prettiest.
+3. The seed to bundle is that of the median erosion of the spurious share, not the prettiest; of
+   several families of recipes (`vit-teacher`, `resnet-teacher`), each has its own.
 
 `--check FOLDER` measures one further model and says whether it lies within the prediction
 intervals that were published.
@@ -18,14 +19,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor
 
 from behavior.answers import QuadAnswers
 from behavior.errors import ResultError
-from behavior.examples import CELLS, Example, Quad, Task, TextInput
+from behavior.examples import CELLS, Example, Quad, Task
+from behavior.inputs import Input
 from behavior.measures import measure_cells, measure_quads
 from behavior.readout import read_labels
 from behavior.resampling import Resamples, resample_units
@@ -33,14 +35,13 @@ from behavior.tasks import load_task
 from distillation.commands import RUNS, run_command
 from distillation.data import encode
 from distillation.evidence_page import render_markdown
+from distillation.evidence_roles import families, in_reading_order, median_seed, with_retention
 from distillation.evidence_tables import (
     MEASURES,
     Interval,
     Run,
     intervals,
-    median_seed,
     read_intervals,
-    with_retention,
     write_intervals,
     write_runs,
 )
@@ -65,12 +66,12 @@ class HeldOutData:
     """
 
     labels: tuple[str, ...]
-    quads: tuple[Quad, ...]
-    examples: tuple[Example, ...]
+    quads: tuple[Quad[Any], ...]
+    examples: tuple[Example[Any], ...]
     resamples: Resamples
 
     @classmethod
-    def draw(cls, task: Task, n_quads: int = N_QUADS, seed: int = QUADS_SEED) -> "HeldOutData":
+    def draw(cls, task: Task[Any], n_quads: int = N_QUADS, seed: int = QUADS_SEED) -> "HeldOutData":
         """Quads and in-domain examples of the test split of a task."""
         quads = task.quads(n_quads, seed)
         ids, templates = [quad.id for quad in quads], [quad.template for quad in quads]
@@ -154,15 +155,18 @@ def _gather(options: argparse.Namespace) -> int:
     folders = finished_folders(options.runs, names)
     data = HeldOutData.draw(load_task(options.task), options.quads, options.seed)
     runs = gather(folders, data, _write_line)
-    found = intervals(runs)
+    order = in_reading_order({run.recipe for run in runs})
+    found = intervals(sorted(runs, key=lambda run: order.index(run.recipe)))
     options.out.mkdir(parents=True, exist_ok=True)
     write_runs(options.out / "runs.csv", runs)
     write_intervals(options.out / "intervals.csv", found)
     (options.out / "evidence.md").write_text(render_markdown(runs, found), encoding="utf-8")
     _write_line(f"tables: {options.out}")
-    seed = median_seed(runs)
-    if seed is not None:
-        _write_line(f"seed of the median erosion of the spurious share: {seed}")
+    for family in families(order):
+        seed = median_seed(runs, family)
+        if seed is not None:
+            name = f", {family.removesuffix('-')}" if family else ""
+            _write_line(f"seed of the median erosion of the spurious share{name}: {seed}")
     return 0
 
 
@@ -177,11 +181,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _answer(folder: Path, data: HeldOutData) -> tuple[QuadAnswers, float | None]:
-    model, tokenizer = load_classifier(folder)
+    model, preprocessor = load_classifier(folder)
     readout = read_labels(class_names(model), data.labels)
 
-    def logits(inputs: Sequence[TextInput]) -> Float[Tensor, "input n_labels"]:
-        return readout.task_logits(predict_logits(model, encode(tokenizer, inputs)))
+    def logits(inputs: Sequence[Input]) -> Float[Tensor, "input n_labels"]:
+        return readout.task_logits(predict_logits(model, encode(preprocessor, inputs)))
 
     quads = data.quads
     answers = QuadAnswers(

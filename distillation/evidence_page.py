@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from behavior.estimates import Estimate
+from distillation.evidence_roles import families, in_reading_order
 from distillation.evidence_tables import (
     MEASURES,
     Interval,
     Run,
-    in_reading_order,
     paired_difference,
 )
 
 REFERENCES = ("teacher", "student")
-"""Recipes that all others are compared with, seed by seed."""
+"""Roles that all others of their family are compared with, seed by seed."""
 
 DIFFERENCES = ("accuracy_N", "accuracy_C", "spurious_gap", "spurious_share", "auc4")
 _MEANS = (
@@ -30,25 +30,27 @@ _MEANS = (
 
 def render_markdown(runs: Sequence[Run], found: Sequence[Interval]) -> str:
     """Every run, means with t intervals, and paired differences, as Markdown tables."""
+    names = {run.recipe for run in runs}
     lines = ["## Every seed", "", *_header("recipe", "seed", *MEASURES.values())]
-    for recipe in in_reading_order(runs):
+    for recipe in in_reading_order(names):
         for run in sorted((x for x in runs if x.recipe == recipe), key=lambda x: x.seed):
             lines.append(_row(recipe, str(run.seed), *(_number(run.values[m]) for m in MEASURES)))
     lines += ["", "## Mean over seeds, 95 % t interval", ""]
     lines += _header("recipe", "seeds", *(MEASURES[m] for m in _MEANS))
-    for recipe in in_reading_order(runs):
+    for recipe in in_reading_order(names):
         means = {x.measure: x.mean for x in found if x.recipe == recipe}
         n_seeds = sum(run.recipe == recipe for run in runs)
         lines.append(_row(recipe, str(n_seeds), *(_interval(means[m]) for m in _MEANS)))
-    for reference in REFERENCES:
-        lines += _difference_lines(runs, reference)
+    for family, members in families(names).items():
+        for reference in REFERENCES:
+            lines += _difference_lines(runs, family + reference, members)
     return "\n".join(lines) + "\n"
 
 
-def _difference_lines(runs: Sequence[Run], reference: str) -> list[str]:
+def _difference_lines(runs: Sequence[Run], reference: str, members: Sequence[str]) -> list[str]:
     lines = ["", f"## Minus `{reference}` of the same seed, 95 % t interval", ""]
     lines += _header("recipe", "seeds", *(MEASURES[m] for m in DIFFERENCES))
-    for recipe in in_reading_order(runs):
+    for recipe in members:
         found = [paired_difference(runs, recipe, reference, m) for m in DIFFERENCES]
         if recipe != reference and found[0].n:
             lines.append(_row(recipe, str(found[0].n), *map(_interval, found)))

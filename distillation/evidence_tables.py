@@ -29,7 +29,6 @@ MEASURES: dict[str, str] = {
 }
 """Measures of a run and how the tables head them; effects and share in probability."""
 
-ROLES = ("teacher", "teacher-plain", "student", "student-plain", "student-debiased")
 TOLERANCE = 0.01
 """Measures near 0 or 1 hardly vary over seeds; a run this near to the mean is inside as well."""
 
@@ -79,36 +78,10 @@ class Interval:
         return low <= value <= high or abs(value - mean) <= TOLERANCE
 
 
-def with_retention(runs: Sequence[Run]) -> list[Run]:
-    """Add to each run which share of its teacher's debiasing it kept, where both are there.
-
-    (share of teacher-plain - share of the run) / (share of teacher-plain - share of teacher), all
-    of one seed; None if that teacher was not less biased than the plain one.
-    """
-    shares = {(run.recipe, run.seed): run.values["spurious_share"] for run in runs}
-    return [
-        Run(
-            run.recipe,
-            run.seed,
-            run.digest,
-            run.seconds,
-            {
-                **run.values,
-                "retention": _retention(
-                    shares.get(("teacher-plain", run.seed)),
-                    shares.get(("teacher", run.seed)),
-                    run.values["spurious_share"],
-                ),
-            },
-        )
-        for run in runs
-    ]
-
-
 def intervals(runs: Sequence[Run]) -> list[Interval]:
-    """Every measure of every recipe over its seeds."""
+    """Every measure of every recipe over its seeds, in the order of their first runs."""
     found: list[Interval] = []
-    for recipe in in_reading_order(runs):
+    for recipe in dict.fromkeys(run.recipe for run in runs):
         for measure in MEASURES:
             given = [run.values[measure] for run in runs if run.recipe == recipe]
             values = [value for value in given if value is not None]
@@ -126,29 +99,6 @@ def paired_difference(runs: Sequence[Run], recipe: str, reference: str, measure:
     shared = sorted(by_seed[recipe].keys() & by_seed[reference].keys())
     pairs = [(by_seed[recipe][seed], by_seed[reference][seed]) for seed in shared]
     return t_interval([a - b for a, b in pairs if a is not None and b is not None])
-
-
-def median_seed(runs: Sequence[Run]) -> int | None:
-    """The seed of the median erosion of the spurious share, student minus teacher.
-
-    Only seeds that have all five roles count; None if there are none. Of an even number the less
-    eroded middle one.
-    """
-    shares = {(run.recipe, run.seed): run.values["spurious_share"] for run in runs}
-    erosion: dict[int, float] = {}
-    for seed in sorted({run.seed for run in runs}):
-        student, teacher = shares.get(("student", seed)), shares.get(("teacher", seed))
-        whole = all((role, seed) in shares for role in ROLES)
-        if whole and student is not None and teacher is not None:
-            erosion[seed] = student - teacher
-    ranked = sorted(erosion, key=lambda seed: erosion[seed])
-    return ranked[(len(ranked) - 1) // 2] if ranked else None
-
-
-def in_reading_order(runs: Iterable[Run]) -> list[str]:
-    """Names of the recipes, the five roles first."""
-    names = {run.recipe for run in runs}
-    return [role for role in ROLES if role in names] + sorted(names - set(ROLES))
 
 
 def write_runs(path: Path, runs: Sequence[Run]) -> None:
@@ -228,12 +178,6 @@ def read_intervals(path: Path) -> list[Interval]:
         )
         for row in rows
     ]
-
-
-def _retention(plain: float | None, teacher: float | None, run: float | None) -> float | None:
-    if plain is None or teacher is None or run is None or plain <= teacher:
-        return None
-    return (plain - run) / (plain - teacher)
 
 
 def _estimate(row: Mapping[str, str], low: str, high: str) -> Estimate:

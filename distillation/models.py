@@ -1,4 +1,4 @@
-"""Networks and tokenizers made from a recipe, as any Hugging Face user would load them."""
+"""Networks and what prepares their inputs, as any Hugging Face user would load them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,27 +6,29 @@ from typing import cast
 
 import torch
 from jaxtyping import Float
+from PIL.Image import Resampling
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import BertProcessing
 from torch import Tensor
 from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
+    BaseImageProcessor,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    ViTImageProcessorPil,
 )
 
-from distillation.data import EncodedInputs
-from distillation.recipe import ModelRecipe
+from behavior.errors import RecipeError
+from distillation.data import EncodedInputs, Preprocessor
+from distillation.families import BertRecipe, ModelRecipe
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_WRITERS = ".output.dense.weight"
-"""How BERT names the output projections of its attentions and of its MLPs."""
+_IMAGE_PROCESSOR = "preprocessor_config.json"
 
 
 def word_tokenizer(vocabulary: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
@@ -48,35 +50,36 @@ def word_tokenizer(vocabulary: Iterable[str], max_length: int) -> PreTrainedToke
     )
 
 
-def build_classifier(
-    recipe: ModelRecipe, tokenizer: PreTrainedTokenizerBase, seed: int
-) -> BertForSequenceClassification:
-    """A BERT classifier with fresh weights, the same for one seed and one shape.
+def image_processor(image_size: int) -> ViTImageProcessorPil:
+    """Images of any size to squares of pixel values from -1 to 1, as a Hugging Face processor.
 
-    The output projections of every attention and MLP are scaled by `output_scale`.
+    Pixels are repeated, not blended: enlarged by a whole factor, an image has the same pixel
+    values whether Pillow or torchvision enlarges it.
     """
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.d_model,
-        num_hidden_layers=recipe.n_layers,
-        num_attention_heads=recipe.n_heads,
-        intermediate_size=4 * recipe.d_model,
-        max_position_embeddings=recipe.max_length,
-        hidden_dropout_prob=recipe.dropout,
-        attention_probs_dropout_prob=recipe.dropout,
-        initializer_range=recipe.initializer_range,
-        pad_token_id=cast(int, tokenizer.pad_token_id),
-        id2label=dict(enumerate(recipe.classes)),
-        label2id={name: i for i, name in enumerate(recipe.classes)},
+    return ViTImageProcessorPil(
+        size={"height": image_size, "width": image_size},
+        resample=Resampling.NEAREST,
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
     )
+
+
+def build_classifier(recipe: ModelRecipe, preprocessor: Preprocessor, seed: int) -> PreTrainedModel:
+    """A classifier with fresh weights, the same for one seed and one shape.
+
+    Raises:
+        RecipeError: If the preprocessor is not of the kind that the family needs.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = BertForSequenceClassification(config)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if name.endswith(_WRITERS):
-                weight.mul_(recipe.output_scale)
-    return model
+        if not isinstance(recipe, BertRecipe):
+            return recipe.build()
+        if isinstance(preprocessor, BaseImageProcessor):
+            raise RecipeError(
+                "model.family is 'bert', but the model it starts from reads images. Start from a "
+                "model of the same family."
+            )
+        return recipe.build(preprocessor)
 
 
 def class_names(model: PreTrainedModel) -> tuple[str, ...]:
@@ -85,8 +88,11 @@ def class_names(model: PreTrainedModel) -> tuple[str, ...]:
     return tuple(names[i] for i in range(len(names)))
 
 
-def load_classifier(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model in evaluation mode and its tokenizer; weights in safetensors only."""
+def load_classifier(folder: Path) -> tuple[PreTrainedModel, Preprocessor]:
+    """A model in evaluation mode and its tokenizer or image processor; safetensors only."""
+    if (folder / _IMAGE_PROCESSOR).is_file():
+        model = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
+        return model.eval(), AutoImageProcessor.from_pretrained(folder, backend="pil")
     model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 

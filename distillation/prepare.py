@@ -3,22 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from behavior.errors import RecipeError
-from behavior.examples import Example, Task, TextInput
+from behavior.examples import Example, Task
 from behavior.grammar import VOCABULARY, GrammarTask
+from behavior.inputs import Input, TextInput
 from behavior.readout import read_labels
 from behavior.tasks import load_task
 from distillation.bias_models import fit_bias_model
-from distillation.data import EncodedInputs, draw_order, encode
+from distillation.data import EncodedInputs, Preprocessor, draw_order, encode
+from distillation.families import BertRecipe, ModelRecipe
 from distillation.models import (
     build_classifier,
     class_names,
+    image_processor,
     load_classifier,
     predict_logits,
     word_tokenizer,
@@ -35,16 +39,16 @@ class Prepared:
     Attributes:
         task: Source of the items.
         examples: [item] training items, counterfactual twins last.
-        tokenizer: Of the model.
+        preprocessor: Tokenizer or image processor of the model.
         model: With its initial weights.
         inputs: [item] the encoded training items.
         signals: [item] what the objective reads.
         order: [visit] item at each place of each batch.
     """
 
-    task: Task
-    examples: tuple[Example, ...]
-    tokenizer: PreTrainedTokenizerBase
+    task: Task[Any]
+    examples: tuple[Example[Any], ...]
+    preprocessor: Preprocessor
     model: PreTrainedModel
     inputs: EncodedInputs
     signals: Signals
@@ -56,50 +60,63 @@ def prepare(recipe: Recipe, seed: int, parents: Mapping[str, Path]) -> Prepared:
     task = _load_task(recipe.data)
     drawn = list(task.examples(_training_split(task), recipe.data.n, seed))
     examples = drawn + counterfactual_twins(task, drawn, recipe.data.counterfactuals, seed)
-    model, tokenizer = _network(recipe, seed, parents, task, drawn)
+    model, preprocessor = _network(recipe, seed, parents, task, drawn)
     signals = _signals(recipe, parents, task, examples, len(drawn))
     visits = recipe.optimization.steps * recipe.optimization.batch_size
     weights = recipe.objective.sampling_weights(signals)
     order = draw_order(len(examples), visits, torch.Generator().manual_seed(seed), weights)
-    inputs = encode(tokenizer, [example.input for example in examples])
-    return Prepared(task, tuple(examples), tokenizer, model, inputs, signals, order)
+    inputs = encode(preprocessor, [example.input for example in examples])
+    return Prepared(task, tuple(examples), preprocessor, model, inputs, signals, order)
 
 
-def _load_task(data: DataRecipe) -> Task:
+def _load_task(data: DataRecipe) -> Task[Any]:
     try:
         return load_task(data.task, **data.options)
     except TypeError as error:
         raise RecipeError(f"data.options do not fit task {data.task!r}: {error}.") from error
 
 
-def _training_split(task: Task) -> str:
+def _training_split(task: Task[Any]) -> str:
     return task.splits[0] if len(task.splits) == 1 else "train"
 
 
 def _network(
-    recipe: Recipe, seed: int, parents: Mapping[str, Path], task: Task, drawn: Sequence[Example]
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    recipe: Recipe,
+    seed: int,
+    parents: Mapping[str, Path],
+    task: Task[Any],
+    drawn: Sequence[Example[Any]],
+) -> tuple[PreTrainedModel, Preprocessor]:
     if recipe.start is None:
-        tokenizer = word_tokenizer(_vocabulary(task, drawn), recipe.model.max_length)
-        return build_classifier(recipe.model, tokenizer, seed), tokenizer
-    source, tokenizer = load_classifier(parents[recipe.start.recipe])
-    model = build_classifier(recipe.model, tokenizer, seed)
+        preprocessor = _preprocessor(recipe.model, task, drawn)
+        return build_classifier(recipe.model, preprocessor, seed), preprocessor
+    source, preprocessor = load_classifier(parents[recipe.start.recipe])
+    model = build_classifier(recipe.model, preprocessor, seed)
     copy_weights(model, source, recipe.start.layers)
-    return model, tokenizer
+    return model, preprocessor
 
 
-def _vocabulary(task: Task, drawn: Sequence[Example]) -> Sequence[str]:
+def _preprocessor(
+    model: ModelRecipe, task: Task[Any], drawn: Sequence[Example[Any]]
+) -> Preprocessor:
+    if isinstance(model, BertRecipe):
+        return word_tokenizer(_vocabulary(task, drawn), model.max_length)
+    return image_processor(model.image_size)
+
+
+def _vocabulary(task: Task[Any], drawn: Sequence[Example[Any]]) -> Sequence[str]:
     if isinstance(task, GrammarTask):
         return VOCABULARY
-    texts = (f"{x.input.text} {x.input.hypothesis or ''}" for x in drawn)
+    inputs = [x.input for x in drawn if isinstance(x.input, TextInput)]
+    texts = (f"{x.text} {x.hypothesis or ''}" for x in inputs)
     return sorted({word for text in texts for word in text.split()})
 
 
 def _signals(
     recipe: Recipe,
     parents: Mapping[str, Path],
-    task: Task,
-    examples: Sequence[Example],
+    task: Task[Any],
+    examples: Sequence[Example[Any]],
     n_drawn: int,
 ) -> Signals:
     classes = recipe.model.classes
@@ -114,7 +131,7 @@ def _signals(
     return Signals(labels, teacher, bias)
 
 
-def _teacher_logits(folder: Path, inputs: Sequence[TextInput], classes: Sequence[str]) -> Tensor:
-    teacher, tokenizer = load_classifier(folder)
+def _teacher_logits(folder: Path, inputs: Sequence[Input], classes: Sequence[str]) -> Tensor:
+    teacher, preprocessor = load_classifier(folder)
     readout = read_labels(class_names(teacher), classes)
-    return readout.task_logits(predict_logits(teacher, encode(tokenizer, inputs)))
+    return readout.task_logits(predict_logits(teacher, encode(preprocessor, inputs)))

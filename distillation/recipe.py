@@ -6,9 +6,10 @@ wrong types and missing needs are errors of one line that name the file and the 
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
 
 from behavior.errors import RecipeError
+from distillation.checks import require
+from distillation.families import ModelRecipe
 from distillation.objectives import Need, Objective, objective_name
 
 
@@ -30,54 +31,9 @@ class DataRecipe:
     counterfactuals: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.n is None or self.n >= 1, "n", "at least 1", self.n)
-        _require(
+        require(self.n is None or self.n >= 1, "n", "at least 1", self.n)
+        require(
             0 <= self.counterfactuals <= 1, "counterfactuals", "from 0 to 1", self.counterfactuals
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRecipe:
-    """A BERT sequence classifier, initialised from scratch.
-
-    Attributes:
-        classes: Names of the classes in the order of the logits.
-        n_layers: Number of layers.
-        d_model: Width of the residual stream; the MLPs are four times as wide.
-        n_heads: Heads of each layer.
-        max_length: Longest input, in tokens.
-        initializer_range: Standard deviation of the initial weights.
-        output_scale: Factor on the initial output projections of attention and MLP. Large
-            weights let plain positions be learned, small writers keep the stream calm.
-        dropout: Probability, everywhere.
-        family: Architecture.
-    """
-
-    classes: tuple[str, ...]
-    n_layers: int
-    d_model: int
-    n_heads: int
-    max_length: int = 32
-    initializer_range: float = 0.2
-    output_scale: float = 0.25
-    dropout: float = 0.0
-    family: Literal["bert"] = "bert"
-
-    def __post_init__(self) -> None:
-        for name in ("n_layers", "d_model", "n_heads"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _require(
-            self.d_model % self.n_heads == 0,
-            "d_model",
-            f"a multiple of n_heads = {self.n_heads}",
-            self.d_model,
-        )
-        _require(self.max_length >= 4, "max_length", "at least 4", self.max_length)
-        _require(self.initializer_range > 0, "initializer_range", "above 0", self.initializer_range)
-        _require(self.output_scale > 0, "output_scale", "above 0", self.output_scale)
-        _require(0 <= self.dropout < 1, "dropout", "from 0 to below 1", self.dropout)
-        _require(
-            len(set(self.classes)) >= 2, "classes", "at least two different names", self.classes
         )
 
 
@@ -106,14 +62,14 @@ class OptimizationRecipe:
     floor: float = 0.02
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "steps", "at least 1", self.steps)
-        _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
-        _require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
-        _require(all(0 <= b < 1 for b in self.betas), "betas", "from 0 to below 1", self.betas)
-        _require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
-        _require(self.max_grad_norm > 0, "max_grad_norm", "above 0", self.max_grad_norm)
-        _require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
-        _require(0 <= self.floor <= 1, "floor", "from 0 to 1", self.floor)
+        require(self.steps >= 1, "steps", "at least 1", self.steps)
+        require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        require(all(0 <= b < 1 for b in self.betas), "betas", "from 0 to below 1", self.betas)
+        require(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        require(self.max_grad_norm > 0, "max_grad_norm", "above 0", self.max_grad_norm)
+        require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
+        require(0 <= self.floor <= 1, "floor", "from 0 to 1", self.floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +86,7 @@ class StartRecipe:
 
     def __post_init__(self) -> None:
         if self.layers is not None:
-            _require(all(i >= 0 for i in self.layers), "layers", "at least 0", self.layers)
+            require(all(i >= 0 for i in self.layers), "layers", "at least 0", self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +150,3 @@ class Recipe:
         settings = asdict(self)
         settings["objective"] = {"name": objective_name(self.objective), **settings["objective"]}
         return settings
-
-
-def _require(fine: bool, key: str, expected: str, value: object) -> None:
-    if not fine:
-        raise RecipeError(f"{key} must be {expected}, got {value!r}.")

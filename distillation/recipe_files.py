@@ -16,19 +16,20 @@ import yaml
 
 from behavior.errors import RecipeError
 from distillation.bias_models import BIAS_MODELS
+from distillation.families import FAMILIES, ModelRecipe
 from distillation.objectives import OBJECTIVES, Objective
-from distillation.recipe import DataRecipe, ModelRecipe, OptimizationRecipe, Recipe, StartRecipe
+from distillation.recipe import DataRecipe, OptimizationRecipe, Recipe, StartRecipe
 
 Section = dict[str, object]
 T = TypeVar("T")
 
 _SECTIONS: dict[str, type] = {
     "data": DataRecipe,
-    "model": ModelRecipe,
     "optimization": OptimizationRecipe,
     "start": StartRecipe,
 }
-_KEYS = ("description", *_SECTIONS, "objective", "teacher", "bias_model")
+_NEEDED = ("description", "data", "model", "optimization", "objective")
+_KEYS = (*_NEEDED, "start", "teacher", "bias_model")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -127,19 +128,23 @@ def _build_recipe(name: str, settings: Section) -> Recipe:
         key: _convert(settings.get(key), str | None, key)
         for key in ("description", "teacher", "bias_model")
     }
-    absent = [
-        key
-        for key in ("description", "data", "model", "optimization", "objective")
-        if settings.get(key) is None
-    ]
+    absent = [key for key in _NEEDED if settings.get(key) is None]
     if absent:
         raise RecipeError(f"{absent[0]} is missing.")
     if values["bias_model"] is not None and values["bias_model"] not in BIAS_MODELS:
         raise RecipeError(
             f"bias_model must be one of {_names(BIAS_MODELS)}, got {values['bias_model']!r}."
         )
+    model = _build_model(settings["model"])
     objective = _build_objective(settings["objective"])
-    return Recipe(name=name, objective=objective, **sections, **values)  # pyright: ignore[reportArgumentType]
+    return Recipe(name=name, model=model, objective=objective, **sections, **values)  # pyright: ignore[reportArgumentType]
+
+
+def _build_model(settings: object) -> ModelRecipe:
+    family = cast(Section, settings).get("family", "bert") if isinstance(settings, dict) else "bert"
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise RecipeError(f"model.family must be one of {_names(FAMILIES)}, got {family!r}.")
+    return _build(FAMILIES[family], settings, "model")
 
 
 def _build_objective(settings: object) -> Objective:

@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from behavior.examples import Example, Task
-from behavior.grammar import GrammarTask
+from behavior.generated import GeneratedTask
 from behavior.readout import read_labels
 from distillation.card import model_card
-from distillation.data import encode
+from distillation.data import Preprocessor, encode
 from distillation.folders import RECORD, weights_digest, write_json
 from distillation.models import class_names, predict_logits
 from distillation.prepare import Prepared
@@ -25,7 +26,7 @@ SCHEMA_VERSION = 1
 N_VALIDATION = 2000
 """Examples: 500 quads, four cells each."""
 
-_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
+_LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "pillow")
 
 
 def write_finished_folder(
@@ -36,7 +37,7 @@ def write_finished_folder(
     prepared: Prepared,
     history: Sequence[Mapping[str, float]],
 ) -> Path:
-    """Write model, tokenizer, card and `training.json` into a folder.
+    """Write model, preprocessor, card and `training.json` into a folder.
 
     Args:
         folder: Made new.
@@ -49,9 +50,9 @@ def write_finished_folder(
     if folder.exists():
         shutil.rmtree(folder)
     cells = dict(sorted(Counter(example.group for example in prepared.examples).items()))
-    validation = validation_accuracy(prepared.model, prepared.tokenizer, prepared.task)
+    validation = validation_accuracy(prepared.model, prepared.preprocessor, prepared.task)
     prepared.model.save_pretrained(folder)
-    prepared.tokenizer.save_pretrained(folder)
+    prepared.preprocessor.save_pretrained(folder)
     card = model_card(recipe, seed, cells, validation)
     (folder / "README.md").write_text(card, encoding="utf-8")
     record = {
@@ -69,14 +70,14 @@ def write_finished_folder(
 
 
 def validation_accuracy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task
+    model: PreTrainedModel, preprocessor: Preprocessor, task: Task[Any]
 ) -> dict[str, dict[str, float | int]]:
     """Accuracy per group on validation quads, or on the validation split; empty without either."""
     examples = _validation_examples(task)
     if not examples:
         return {}
     readout = read_labels(class_names(model), task.labels)
-    inputs = encode(tokenizer, [example.input for example in examples])
+    inputs = encode(preprocessor, [example.input for example in examples])
     answers = readout.task_logits(predict_logits(model, inputs)).argmax(-1)
     right = (answers == readout.index([example.label for example in examples])).tolist()
     groups = dict.fromkeys(example.group for example in examples)
@@ -120,15 +121,15 @@ def _provenance() -> dict[str, object]:
     }
 
 
-def _validation_examples(task: Task) -> list[Example]:
-    if isinstance(task, GrammarTask):
+def _validation_examples(task: Task[Any]) -> list[Example[Any]]:
+    if isinstance(task, GeneratedTask):
         quads = task.quads(N_VALIDATION // 4, split="validation")
         return [example for quad in quads for example in quad.examples()]
     return list(task.examples("validation", N_VALIDATION)) if "validation" in task.splits else []
 
 
 def _share_right(
-    examples: Sequence[Example], right: Sequence[bool], group: str
+    examples: Sequence[Example[Any]], right: Sequence[bool], group: str
 ) -> dict[str, float | int]:
     chosen = [fine for example, fine in zip(examples, right, strict=True) if example.group == group]
     return {"value": sum(chosen) / len(chosen), "n": len(chosen)}

@@ -6,10 +6,10 @@ whose teacher is itself a distilled recipe.
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, ResNetForImageClassification
 
 from behavior.errors import RecipeError
 from behavior.examples import Cell, Example, Quad, Task
@@ -22,14 +22,14 @@ TWIN: dict[str, Cell] = {"A": "C", "C": "A", "N": "L", "L": "N"}
 class KnowsTrainingQuads(Protocol):
     """A task that knows the quad behind each training item."""
 
-    def training_quad(self, i: int, seed: int = 0) -> Quad:
+    def training_quad(self, i: int, seed: int = 0) -> Quad[Any]:
         """The quad that item i of the train split is one cell of."""
         ...
 
 
 def counterfactual_twins(
-    task: Task, examples: Sequence[Example], share: float, seed: int
-) -> list[Example]:
+    task: Task[Any], examples: Sequence[Example[Any]], share: float, seed: int
+) -> list[Example[Any]]:
     """Twins of the first `share` of the training items: other core, same shortcut.
 
     The twin of an aligned item is a conflicting one. Items are independent draws, so the first
@@ -55,7 +55,8 @@ def copy_weights(
     """Start a model from another one of the same width, in place.
 
     Layer i of the model becomes layer `layers[i]` of the source; embeddings and head are copied.
-    None copies a source of the same depth whole.
+    None copies a source of the same depth whole. The layers of a ResNet are its blocks, counted
+    through all stages; a block that changes width or height needs one that changes them alike.
 
     Raises:
         RecipeError: If a layer is not there, or shapes differ.
@@ -77,12 +78,19 @@ def copy_weights(
             shape = None if given is None else tuple(given.shape)
             raise RecipeError(
                 f"start copies {name} of shape {tuple(value.shape)}, but the source has {shape}. "
-                "Use a source of the same width, vocabulary and classes."
+                "Use a source of the same family, width, inputs and classes."
             )
     model.load_state_dict(copied)
 
 
 def _layer_prefixes(model: PreTrainedModel) -> tuple[str, ...]:
+    if isinstance(model, ResNetForImageClassification):
+        depths = cast(list[int], model.config.depths)
+        return tuple(
+            f"resnet.encoder.stages.{stage}.layers.{block}."
+            for stage, depth in enumerate(depths)
+            for block in range(depth)
+        )
     depth = model.config.num_hidden_layers
     stacks = [
         name

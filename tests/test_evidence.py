@@ -1,6 +1,7 @@
 """Evidence over seeds: tables worked out by hand, and a round from folders to files."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,13 @@ from distillation.evidence import (
     outside,
 )
 from distillation.evidence_page import render_markdown
+from distillation.evidence_roles import ROLES, families, median_seed, with_retention
 from distillation.evidence_tables import (
     MEASURES,
-    ROLES,
     Run,
     intervals,
-    median_seed,
     paired_difference,
     read_intervals,
-    with_retention,
     write_intervals,
 )
 from distillation.grid import train_grid
@@ -91,6 +90,28 @@ def test_the_bundled_seed_is_that_of_the_median_erosion() -> None:
     assert median_seed([*runs, *whole_seed(7, student=0.6)]) == 6
     assert median_seed([*runs, run("student", 8, 0.55)]) == 6
     assert median_seed([run("student", 8, 0.55)]) is None
+
+
+def test_families_are_told_apart_by_their_teachers() -> None:
+    names = ["vit-student", "vit-teacher", "vit-student-wide", "student-wide", "student", "teacher"]
+    assert families(names) == {
+        "": ["teacher", "student", "student-wide"],
+        "vit-": ["vit-teacher", "vit-student", "vit-student-wide"],
+    }
+    assert families(["vit-student"]) == {"": ["vit-student"]}
+
+
+def test_each_family_is_compared_with_its_own_teacher() -> None:
+    one = whole_seed(3, student=0.6) + whole_seed(4, student=0.2) + whole_seed(5, student=0.1)
+    other = [replace(r, recipe=f"vit-{r.recipe}") for r in whole_seed(5, student=0.7, teacher=0.6)]
+    runs = with_retention([*one, *other])
+    kept = {(r.recipe, r.seed): r.values["retention"] for r in runs}
+    assert kept["student", 3] == pytest.approx(0.25)
+    assert kept["vit-student", 5] == pytest.approx(0.5)
+    assert median_seed(runs) == 4 and median_seed(runs, "vit-") == 5
+    page = render_markdown(runs, intervals(runs))
+    assert page.index("`student` of the same seed") < page.index("`vit-teacher` of the same seed")
+    assert page.count("| vit-student-plain | 1 |") == 3
 
 
 def test_a_further_run_is_inside_or_outside_what_was_published() -> None:
