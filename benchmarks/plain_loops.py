@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from behavior.examples import Pairs
 from behavior.inputs import Input
-from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
+from patching.models.rows import LayerModules
 from patching.runs import PairRunner
 
 Loop = Callable[[], object]

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from circuits.graph import Graph, Point, point_of
 from circuits.secants import Secant, elementwise_secant, norm_secant
-from patching.models.binding import LayerModules
 from patching.models.cache import ActivationCache
 from patching.models.frames import Frame
 from patching.models.model import PatchableModel
 from patching.models.nodes import Activation, Site
+from patching.models.rows import LayerModules
 
 _BLOCK_BYTES = 2**19
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from circuits.graph import PARTS, Graph, Point
 from circuits.weights import head_weights, hidden_channels, pulled_back
-from patching.models.binding import LayerModules
 from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
 from patching.models.nodes import Site
+from patching.models.rows import LayerModules
 
 Margins = Callable[[Tensor], Tensor]
 """From logits to the margin of each pair."""

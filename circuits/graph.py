@@ -15,9 +15,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from behavior.errors import DataError
-from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
 from patching.models.nodes import Node
+from patching.models.rows import LayerModules
 
 PARTS = ("q", "k", "v")
 

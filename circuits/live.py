@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from circuits.graph import PARTS, Graph, Point, point_of
 from circuits.weights import hidden_channels, project_heads, run_mlp
 from patching.models.attention import AttentionCall, intercepted
-from patching.models.binding import LayerModules
 from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
 from patching.models.nodes import Site
+from patching.models.rows import LayerModules
 from patching.suffix import Suffix, open_suffix
 
 

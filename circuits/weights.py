@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from circuits.graph import PARTS
-from patching.models.binding import LayerModules
 from patching.models.projections import input_axis, weight_of
+from patching.models.rows import LayerModules
 
 
 def head_weights(row: LayerModules, part: str) -> Float[Tensor, "head d_head d_model"]:

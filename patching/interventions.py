@@ -22,10 +22,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from behavior.errors import DataError
-from patching.models.binding import LayerModules
 from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
 from patching.models.nodes import Activation, Node, Site
+from patching.models.rows import LayerModules
 from patching.suffix import Suffix, needed_beside
 
 Kind = Literal["inputs", "stream", "stream out", "heads", "mlp", "pattern", "values"]

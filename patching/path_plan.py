@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from behavior.errors import DataError
 from patching.interventions import Intervention, plan_nodes
-from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
 from patching.models.nodes import Node, Site
+from patching.models.rows import LayerModules
 from patching.models.spec import base
 from patching.path_effects import Edge, Part
 

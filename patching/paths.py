@@ -28,10 +28,10 @@ from behavior.readout import Collapse, Readout
 from patching.effects import Direction
 from patching.interventions import Intervention, needed_sites, patched_logits
 from patching.models.attention import AttentionCall
-from patching.models.binding import LayerModules
 from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
 from patching.models.nodes import Site
+from patching.models.rows import LayerModules
 from patching.models.shortcut import Forward, replaced
 from patching.path_effects import Part, PathEffects
 from patching.path_plan import PathPlan, plan_paths, received_sites

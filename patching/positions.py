@@ -23,8 +23,8 @@ from behavior.readout import Collapse, Readout
 from patching.effects import Direction
 from patching.files import read_tensors, write_tensors
 from patching.interventions import Intervention
-from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
+from patching.models.rows import LayerModules
 from patching.patched_runs import open_runs, recorded_sites
 from patching.runs import Chunk, MeasuredPairs, PairRunner, Progress
 from patching.words import WordLayout, align_words, has_word, word_index

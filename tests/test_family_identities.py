@@ -17,9 +17,9 @@ from behavior.examples import Pairs
 from patching.activation import patch_heads, patch_nodes
 from patching.attribution import attribute_nodes
 from patching.effects import Direction
-from patching.models.binding import LayerModules
 from patching.models.loading import load_checkpoint
 from patching.models.model import PatchableModel
+from patching.models.rows import LayerModules
 
 ORDER = [2, 0, 1]
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from behavior.errors import DataError
 from behavior.examples import Input
-from patching.models.binding import LayerModules
 from patching.models.loading import load_checkpoint
 from patching.models.model import PatchableModel
 from patching.models.nodes import ACTIVATIONS, Activation, Site
+from patching.models.rows import LayerModules
 
 N = 3
 LAYERS = (0, 1, 2)

@@ -28,9 +28,9 @@ from circuits.live import Mixer
 from circuits.weights import hidden_channels, project_heads, run_mlp
 from patching.effects import Direction
 from patching.models.attention import AttentionCall, intercepted
-from patching.models.binding import LayerModules
 from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
+from patching.models.rows import LayerModules
 from patching.runs import Progress
 from patching.suffix import Suffix, open_suffix
 

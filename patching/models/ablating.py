@@ -25,12 +25,13 @@ from transformers.pytorch_utils import Conv1D
 
 from behavior.errors import DataError, ResultError, SelfCheckError
 from behavior.inputs import Input
-from patching.models.binding import LayerModules, bind
+from patching.models.binding import bind
 from patching.models.cache import Value
 from patching.models.calling import Caller
 from patching.models.nodes import Node, Site
 from patching.models.processors import Processor
 from patching.models.projections import output_matrix, without_inputs
+from patching.models.rows import LayerModules
 from patching.models.tinybatch import tiny_batch
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from patching.models.architecture import Reads
-from patching.models.binding import LayerModules
 from patching.models.nodes import ACTIVATIONS, HEAD_ACTIVATIONS, Activation, Node
+from patching.models.rows import LayerModules
 from patching.models.spec import UNLIMITED, base
 
 if TYPE_CHECKING:

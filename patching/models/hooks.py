@@ -16,10 +16,10 @@ from transformers import PreTrainedModel
 
 from behavior.errors import DataError, SelfCheckError
 from patching.models.attention import AttentionCall, AttentionHandler, intercepted
-from patching.models.binding import BoundModules, LayerModules
 from patching.models.frames import Frame, Recording
 from patching.models.nodes import Activation, Site
 from patching.models.places import Place, place_of
+from patching.models.rows import BoundModules, LayerModules
 
 Edit = Callable[[Tensor], Tensor]
 """Takes the value of a whole site, returns the value to go on with."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from behavior.errors import DataError
-from patching.models.binding import BoundModules, LayerModules
 from patching.models.nodes import ACTIVATIONS, Activation, Site, parse_site
+from patching.models.rows import BoundModules, LayerModules
 from patching.models.spec import ModelSpec
 
 _LARGE: frozenset[Activation] = frozenset({"pattern", "result"})

@@ -24,7 +24,7 @@ from patching.models.ablating import AblatedModel, ablate_model
 from patching.models.architecture import Architecture
 from patching.models.backends import open_backend
 from patching.models.backends.protocol import Backend
-from patching.models.binding import BoundModules, LayerModules, bind
+from patching.models.binding import bind
 from patching.models.cache import ActivationCache, Value, assign
 from patching.models.calling import Caller
 from patching.models.chunks import length_sorted_chunks
@@ -36,6 +36,7 @@ from patching.models.making_encoders import make_encoder
 from patching.models.nodes import Site
 from patching.models.processors import Processor
 from patching.models.projections import weight_of
+from patching.models.rows import BoundModules, LayerModules
 from patching.models.spec import UNLIMITED, read_spec
 
 

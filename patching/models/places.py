@@ -9,8 +9,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from patching.models.binding import LayerModules
 from patching.models.nodes import Activation
+from patching.models.rows import LayerModules
 
 End = Literal["input", "output"]
 

@@ -24,10 +24,10 @@ from torch.func import functional_call
 
 from behavior.errors import CircuitsError, SelfCheckError
 from patching.models.attention import AttentionCall, intercepted
-from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
 from patching.models.nodes import ACTIVATIONS, Activation, Site
 from patching.models.projections import norm_scale, without_inputs
+from patching.models.rows import LayerModules
 from patching.models.tinybatch import tiny_batch
 
 _ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError, CircuitsError)

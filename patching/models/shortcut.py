@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from patching.models.architecture import Layout
 from patching.models.attention import AttentionCall, AttentionHandler, intercepted
-from patching.models.binding import LayerModules
 from patching.models.model import PatchableModel
 from patching.models.projections import weight_of
+from patching.models.rows import LayerModules
 
 Forward = Callable[..., Tensor]
 

@@ -6,9 +6,9 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from patching.models.architecture import Architecture, Modality
-from patching.models.binding import BoundModules, LayerModules
 from patching.models.nodes import Node
 from patching.models.projections import weight_of
+from patching.models.rows import BoundModules, LayerModules
 
 UNLIMITED = 10**30
 """What transformers calls a tokenizer's length if there is no limit."""

@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 
 from behavior.errors import DataError
 from patching.models.backends.protocol import OFFERED, OpenModel
-from patching.models.binding import BoundModules, LayerModules, bind
+from patching.models.binding import bind
 from patching.models.nodes import Site
+from patching.models.rows import BoundModules, LayerModules
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from patching.models.backends.adapters import ADAPTED, adapter_class
 from patching.models.backends.copies import ModelCopy, copy_model, refuse_hooks
 from patching.models.backends.libraries import lens_library
 from patching.models.backends.protocol import OpenModel
-from patching.models.binding import LayerModules
 from patching.models.nodes import Activation, Site
+from patching.models.rows import LayerModules
 
 _FACTORY = "transformer_lens.factories.architecture_adapter_factory"
 _BUILDER = "transformer_lens.model_bridge.sources._bridge_builder"
