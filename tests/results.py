@@ -88,6 +88,64 @@ def attribution(role: str, contrast: str) -> Json:
     }
 
 
+def circuit_edges(role: str) -> list[str]:
+    """All edges, reader by reader."""
+    writers, edges = ["input"], list[str]()
+    for layer in range(LAYERS[role]):
+        heads = [f"a{layer}.h{head}" for head in range(4)]
+        edges += [f"{w}->{h}<{part}>" for h in heads for part in "qkv" for w in writers]
+        writers += heads
+        edges += [f"{w}->m{layer}" for w in writers]
+        writers.append(f"m{layer}")
+    return edges + [f"{w}->logits" for w in writers]
+
+
+def circuit(role: str, contrast: str) -> Json:
+    """Every fifth edge, of either sign."""
+    edges = circuit_edges(role)[:: 5 if contrast == "core" else 7]
+    points: list[Json] = [
+        {
+            "percent": percent,
+            "n_edges": max(1, int(percent * len(circuit_edges(role)) / 100)),
+            "n_connected": len(edges),
+            "faithfulness": number(min(1.0, percent / 20), 0.05, 32),
+            "complement": number(0.1, 0.05, 32),
+            "random": number(percent / 100, 0.05, 32),
+            "steps": {},
+        }
+        for percent in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+    ]
+    stored: list[Json] = [
+        {"edge": edge, "score": (-1) ** (i % 4 == 3) / (1 + i)} for i, edge in enumerate(edges)
+    ]
+    return {
+        "method": "eap_ig_inputs",
+        "n": {"chosen": 64, "tested": 64},
+        "n_edges": len(circuit_edges(role)),
+        "circuit": {**points[4], "reached": True, "unit": "logits", "edges": stored},
+        "completeness": points[4]["complement"],
+        "faithfulness": points,
+        "clean": number(9.0, 0.5, 32),
+        "cmd": number(0.2, 0.05, 32),
+        "random_cmd": number(0.7, 0.05, 32),
+    }
+
+
+def direct(role: str, contrast: str) -> Json:
+    """The MLPs more than the heads."""
+    nodes = effects(role, contrast)["nodes"]
+    assert isinstance(nodes, dict)
+    kept = ("value", "low", "high", "n", "logits")
+    return {
+        "method": "direct attribution",
+        "unit": "share of the total range",
+        "nodes": {
+            "input": {**number(0.0), "logits": number(0.0)},
+            **{name: {key: found[key] for key in kept} for name, found in nodes.items()},
+        },
+    }
+
+
 def stages() -> list[Json]:
     rows: list[Json] = []
     for role, n_layers in LAYERS.items():
@@ -107,7 +165,7 @@ def stages() -> list[Json]:
 def made_up_result() -> Json:
     models: Json = {}
     for index, role in enumerate(ROLES):
-        models[role] = {
+        described: Json = {
             "checkpoint": role.replace("_", "-"),
             "digest": "0123456789abcdef" * 4,
             "family": "bert",
@@ -125,8 +183,12 @@ def made_up_result() -> Json:
             },
         }
         if role in LAYERS:
-            models[role]["effects"] = {c: effects(role, c) for c in ("core", "shortcut")}
-            models[role]["attribution"] = {c: attribution(role, c) for c in ("core", "shortcut")}
+            described["effects"] = {c: effects(role, c) for c in ("core", "shortcut")}
+            described["attribution"] = {c: attribution(role, c) for c in ("core", "shortcut")}
+            described["circuits"] = {c: circuit(role, c) for c in ("core", "shortcut")}
+            described["direct"] = {c: direct(role, c) for c in ("core", "shortcut")}
+            described["edges"] = circuit_edges(role)
+        models[role] = described
     return {
         "schema_version": 1,
         "config": {"teacher": "teacher", "student": "student", "direction": "noise", "seed": 0},

@@ -166,6 +166,7 @@ STAGES: dict[str, tuple[object, str]] = {
     "align": (pipeline, "align_evidence"),
     "ask": (pipeline, "ask_models"),
     "patch": (pipeline, "patch_pair"),
+    "circuits": (pipeline, "discover_pair"),
     "verdict": (pipeline, "judge"),
     "store": (storage, "save"),
 }

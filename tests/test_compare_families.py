@@ -160,7 +160,8 @@ def test_another_backend_patches_to_the_same_numbers(tmp_path: Path, backend: st
     assert backend in branch(other.result, "provenance", "versions")
     assert f"patched with {backend}" in attribution_caption(other.result, "core")
     page = render(other.result)
-    assert f"<dd>{backend}; attribution and answers by plain hooks</dd>" in page
+    by_hooks = "attribution, circuits, direct paths and answers by plain hooks"
+    assert f"<dd>{backend}; {by_hooks}</dd>" in page
 
 
 def test_a_backend_that_cannot_open_a_family_says_so_in_one_line(

@@ -88,7 +88,7 @@ def test_every_figure_is_drawn(desktop: Visit) -> None:
         "[...document.querySelectorAll('.plot')]"
         ".map(p => p.querySelectorAll('svg.main-svg').length)"
     )
-    assert len(drawn) == 12
+    assert len(drawn) == 18
     assert all(n > 0 for n in drawn)
 
 
@@ -170,7 +170,7 @@ def test_without_plotly_the_page_says_what_is_missing(browser: Browser, tmp_path
     file.write_text(render(made_up_result()), encoding="utf-8")
     page = browser.new_page()
     page.goto(file.as_uri())
-    assert page.get_by_text("plotly.min.js in the folder of this page").count() == 12
+    assert page.get_by_text("plotly.min.js in the folder of this page").count() == 18
 
 
 def test_heatmaps_are_drawn_as_pictures(tmp_path: Path) -> None:

@@ -12,6 +12,17 @@ Role = Literal["teacher", "student", "teacher_plain", "student_plain", "student_
 Direction = Literal["noise", "denoise"]
 Dtype = Literal["float32", "float64"]
 Backend = Literal["hooks", "nnsight", "transformer-lens"]
+Discovery = Literal[
+    "eap",
+    "eap_ig_inputs",
+    "eap_ig_activations",
+    "clean_corrupted",
+    "exact_edges",
+    "node_attribution",
+    "edge_mask",
+    "random",
+    "none",
+]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 COMPANIONS: tuple[Role, ...] = ROLES[2:]
@@ -19,6 +30,7 @@ PAIR: tuple[Role, ...] = ROLES[:2]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+DISCOVERIES: tuple[Discovery, ...] = get_args(Discovery)
 
 _POSITIVE = ("n_pairs", "batch_size", "n_examples", "n_resamples")
 
@@ -47,6 +59,8 @@ class ComparisonConfig:
         batch_size: Examples in one forward; None lets the engine choose.
         backend: What models are patched with; answers and attribution always come from plain
             hooks.
+        discovery: Algorithm that scores the edges of both models, always with plain hooks;
+            `none` leaves circuits and direct paths out.
         check: Whether each model proves on load that its architecture is declared rightly.
         delta: Difference in probability below which two models count as equal.
     """
@@ -68,6 +82,7 @@ class ComparisonConfig:
     dtype: Dtype = "float32"
     batch_size: int | None = None
     backend: Backend = "hooks"
+    discovery: Discovery = "eap_ig_inputs"
     check: bool = True
     delta: float = 0.10
 
@@ -83,6 +98,10 @@ class ComparisonConfig:
         if self.backend not in BACKENDS:
             raise CircuitsError(
                 f"Unknown backend {self.backend!r}. Use one of: {', '.join(BACKENDS)}."
+            )
+        if self.discovery not in DISCOVERIES:
+            raise CircuitsError(
+                f"Unknown discovery {self.discovery!r}. Use one of: {', '.join(DISCOVERIES)}."
             )
         if not 0 < self.delta < 1:
             raise CircuitsError(f"delta is {self.delta}. Give a probability between 0 and 1.")

@@ -13,6 +13,7 @@ from behavior.inputs import Input
 from circuits.compare.ablating import ablated_examples
 from circuits.compare.components import has_attention
 from circuits.compare.config import COMPANIONS, PAIR, ComparisonConfig, Role
+from circuits.compare.discovering import MOST_PAIRS
 from circuits.compare.evidence import Evidence
 from patching import PatchableModel
 
@@ -21,6 +22,10 @@ _PARTS = 3
 """Whole rows are patched as heads, as patterns and as values."""
 _ATTRIBUTION = 4
 """Attribution takes two forwards and a backward."""
+_SCORING, _TESTING = 24, 120
+"""Forwards of a pair that scores edges (five gradients), and of one that runs circuits live (36
+circuits, each about three forwards)."""
+_DIRECT = 2
 _BASE_MEGABYTES = 600
 """Python with torch and transformers, before any model."""
 
@@ -67,7 +72,17 @@ def _patching_forwards(
     patches = len(spec.heads) + len(spec.mlps) + parts * len(spec.rows)
     each = 2 * parts + share * patches + _ATTRIBUTION
     ablations = len(ablated_examples(evidence, config)) * (2 + share * len(spec.heads))
-    return sum(len(pairs) * each for pairs in evidence.pairs.values()) + ablations
+    patching = sum(len(pairs) * each for pairs in evidence.pairs.values())
+    return patching + ablations + _circuit_forwards(evidence, config)
+
+
+def _circuit_forwards(evidence: Evidence, config: ComparisonConfig) -> float:
+    if config.discovery == "none":
+        return 0.0
+    return sum(
+        min(len(pairs) / 2, MOST_PAIRS) * (_SCORING + _TESTING) + _DIRECT * len(pairs)
+        for pairs in evidence.pairs.values()
+    )
 
 
 def _seconds_per_forward(

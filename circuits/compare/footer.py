@@ -9,6 +9,8 @@ from circuits.compare.wording import ROLE_NAMES
 
 Result = Mapping[str, object]
 
+_BY_HOOKS = "attribution, circuits, direct paths and answers by plain hooks"
+
 
 def footer(result: Result) -> str:
     """Command, inputs, direction, unit, intervals, digests and versions."""
@@ -48,7 +50,7 @@ def _ablation(result: Result) -> str:
 
 def _backend(backend: str) -> str:
     """Empty for plain hooks, which are not worth a line."""
-    return "" if backend in ("", "hooks") else f"{backend}; attribution and answers by plain hooks"
+    return "" if backend in ("", "hooks") else f"{backend}; {_BY_HOOKS}"
 
 
 def _intervals(result: Result) -> str:

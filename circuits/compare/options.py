@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from behavior.errors import CircuitsError
-from circuits.compare.config import BACKENDS, DIRECTIONS, DTYPES, ComparisonConfig
+from circuits.compare.config import BACKENDS, DIRECTIONS, DISCOVERIES, DTYPES, ComparisonConfig
 
 _DEFAULTS = ComparisonConfig("", "")
 
@@ -131,6 +131,14 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
         choices=DIRECTIONS,
         default=_DEFAULTS.direction,
         help="patch the corrupted value into the clean run (noise, the default), or back",
+    )
+    group.add_argument(
+        "--discovery",
+        choices=DISCOVERIES,
+        default=_DEFAULTS.discovery,
+        metavar="METHOD",
+        help="how the edges of both circuits are scored (default %(default)s): "
+        f"{', '.join(DISCOVERIES[:-1])}; or none, for no circuits",
     )
     group.add_argument("--seed", metavar="K", type=_whole, default=_DEFAULTS.seed)
 

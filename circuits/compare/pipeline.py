@@ -7,7 +7,9 @@
 5. The verdict on behavior follows from a decision table.
 6. Heads, MLPs and whole rows of teacher and student are patched, core and shortcut, and heads
    attributed beside; without pairs, heads are ablated to their mean in each group.
-7. Effects become shares of each model's own total range, with intervals.
+7. Edges of teacher and student are scored on some quads; circuits of all sizes are run live on
+   others; direct paths are attributed exactly.
+8. Effects become shares of each model's own total range, with intervals.
 """
 
 from pathlib import Path
@@ -19,11 +21,13 @@ from behavior.examples import Task
 from behavior.readout import Readout
 from circuits.compare.ablating import ablate_pair, ablated_examples, summarize_ablations
 from circuits.compare.asking import ask_models
+from circuits.compare.circuit_numbers import circuit_arrays, circuit_branches
 from circuits.compare.comparison import Comparison
 from circuits.compare.components import patch_pair
 from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.cost import estimate_cost
 from circuits.compare.differences import compare_roles, example_agreement, judge
+from circuits.compare.discovering import discover_pair
 from circuits.compare.estimating import summarize_attribution
 from circuits.compare.evidence import Evidence, align_evidence, gather_evidence, open_task
 from circuits.compare.failing import failures
@@ -128,12 +132,15 @@ def run_comparison(
     ablated = ablated_examples(evidence, config)
     ablations = ablate_pair(models, readouts, ablated, config, progress)
 
+    circuits = discover_pair(models, readouts, evidence.pairs, config, progress)
+
     progress.stage("intervals of effects")
     ranges = pair_ranges(answers, effects, draws)
     components = describe_components(
         summarize_pair(effects, ranges, draws, config.direction),
         summarize_attribution(effects, ranges, draws),
         summarize_ablations(ablations, ablated, draws),
+        circuit_branches(circuits, ranges, draws),
     )
 
     result: Json = {
@@ -150,7 +157,8 @@ def run_comparison(
         "failures": failures(evidence, answers),
         "limits": limits(evidence, models, ablations),
     }
-    return Comparison(result, gather_arrays(answers, effects, ablations))
+    arrays = gather_arrays(answers, effects, ablations) | circuit_arrays(circuits)
+    return Comparison(result, arrays)
 
 
 def prepare(

@@ -163,3 +163,32 @@ def sample(result: Mapping[str, object]) -> str:
     pairs = branch(result, "task", "pairs").values()
     counts = sorted({len(cast(list[str], cast(Json, each)["units"])) for each in pairs})
     return f"n = {' and '.join(f'{n:,}' for n in counts)} pairs"
+
+
+def units(result: Mapping[str, object]) -> str:
+    """What is resampled: quads, or pairs where the data hold no quads."""
+    return "quads" if branch(result, "task").get("quads") else "pairs"
+
+
+def circuit_contrasts(result: Mapping[str, object], role: Role) -> tuple[Contrast, ...]:
+    """The contrasts for which circuits of a model were run."""
+    present = branch(result, "models", role, "circuits")
+    order: Sequence[Contrast] = ("core", "shortcut")
+    return tuple(c for c in order if listing(present, c, "faithfulness"))
+
+
+def direct_contrasts(result: Mapping[str, object], role: Role) -> tuple[Contrast, ...]:
+    """The contrasts whose direct paths were attributed."""
+    present = branch(result, "models", role, "direct")
+    order: Sequence[Contrast] = ("core", "shortcut")
+    return tuple(c for c in order if branch(present, c, "nodes"))
+
+
+def direct_estimates(
+    result: Mapping[str, object], role: Role, contrast: Contrast
+) -> dict[str, Estimate]:
+    """Direct attribution of every writer, in the unit that `effect_unit` names."""
+    nodes = branch(result, "models", role, "direct", contrast, "nodes")
+    if effect_unit(result) == SHARE:
+        return {name: estimate(nodes, name) for name in nodes}
+    return {name: estimate(nodes, name, "logits") for name in nodes}

@@ -4,8 +4,9 @@
 2. All roles side by side: accuracy by cell, the core-shortcut plane, one table.
 3. Confidence when wrong, and agreement with the teacher.
 4. Where the two models differ: heads on one scale, whole layers by relative depth.
-5. Examples on which the student fails and the teacher does not.
-6. What cannot yet be said.
+5. Circuits of both models: how faithful, which edges, and what reaches the answer directly.
+6. Examples on which the student fails and the teacher does not.
+7. What cannot yet be said.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import cast
 import plotly
 
 from circuits.compare import captions
+from circuits.compare.circuits_section import circuits_section
 from circuits.compare.components_section import components_section
 from circuits.compare.config import Role
 from circuits.compare.figures import report_figures
@@ -85,6 +87,7 @@ def render(result: Result) -> str:
         _erosion(result),
         _confidence(result),
         components_section(result),
+        circuits_section(result),
         _examples(result),
         _limits(result),
     )

@@ -64,10 +64,13 @@ def describe_components(
     effects: Mapping[Role, Mapping[Contrast, Json]],
     attribution: Mapping[Role, Mapping[Contrast, Json]],
     ablations: Mapping[Role, Json],
+    circuits: Mapping[Role, Json],
 ) -> dict[Role, Json]:
-    """`effects` and `attribution` by contrast, and `ablation` by group, of teacher and student.
+    """What is said of the components of teacher and student.
 
-    Without pairs `effects` is empty and there is no `attribution`.
+    `effects` and `attribution` by contrast, `ablation` by group, `circuits` and `direct` by
+    contrast, and the names of all `edges`. Without pairs `effects` is empty, and there is no
+    `attribution` and no circuit.
     """
     parts: Mapping[str, Mapping[Role, Mapping[Any, object]]] = {
         "effects": effects,
@@ -79,6 +82,8 @@ def describe_components(
         for role, each in by_role.items():
             if each or name == "effects":
                 found.setdefault(role, {})[name] = dict(each)
+    for role, branches in circuits.items():
+        found.setdefault(role, {}).update(branches)
     return found
 
 

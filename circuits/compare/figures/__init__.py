@@ -10,10 +10,22 @@ from circuits.compare.config import Role
 from circuits.compare.figures.accuracy import accuracy_figure
 from circuits.compare.figures.attribution import attribution_figure
 from circuits.compare.figures.cells import agreement_figure, confidence_figure
+from circuits.compare.figures.circuit import circuit_figure
+from circuits.compare.figures.direct import direct_figure
+from circuits.compare.figures.faithfulness import faithfulness_figure
 from circuits.compare.figures.heads import heads_figure, heads_panel
 from circuits.compare.figures.layers import layers_figure
 from circuits.compare.figures.plane import plane_figure
-from circuits.compare.reading import Panel, attributed, cells, contrasts, pair, panels
+from circuits.compare.reading import (
+    Panel,
+    attributed,
+    cells,
+    circuit_contrasts,
+    contrasts,
+    direct_contrasts,
+    pair,
+    panels,
+)
 
 __all__ = ["ComparisonFigures", "report_figures"]
 
@@ -59,6 +71,18 @@ class ComparisonFigures:
         """First-order attribution against exact patching, one dot a head."""
         return attribution_figure(self.result, contrast)
 
+    def faithfulness(self, contrast: Contrast = "core") -> go.Figure:
+        """How far circuits of each size carry the contrast alone, and random ones."""
+        return faithfulness_figure(self.result, contrast)
+
+    def circuit(self, role: Role = "student") -> go.Figure:
+        """The circuits of one model as a layered graph."""
+        return circuit_figure(self.result, role)
+
+    def direct(self, role: Role = "student") -> go.Figure:
+        """What moves the margin of one model directly."""
+        return direct_figure(self.result, role)
+
 
 def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
     """The figures that the page shows, by the name it knows them under."""
@@ -79,4 +103,17 @@ def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
     for contrast in contrasts(result):
         if attributed(result, "student", contrast):
             drawn[f"attribution-{contrast}"] = figures.attribution(contrast)
+    return drawn | _circuit_figures(figures)
+
+
+def _circuit_figures(figures: ComparisonFigures) -> dict[str, go.Figure]:
+    """None for results without circuits."""
+    result, drawn = figures.result, dict[str, go.Figure]()
+    for contrast in circuit_contrasts(result, "student"):
+        drawn[f"faithfulness-{contrast}"] = figures.faithfulness(contrast)
+    for role in pair(result):
+        if circuit_contrasts(result, role):
+            drawn[f"circuit-{role}"] = figures.circuit(role)
+        if direct_contrasts(result, role):
+            drawn[f"direct-{role}"] = figures.direct(role)
     return drawn

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from behavior.estimates import Estimate
-from behavior.examples import Cell
+from behavior.examples import Cell, Contrast
 from circuits.compare.config import Role
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
@@ -42,6 +42,12 @@ ROLE_SYMBOLS: dict[Role, str] = {
     "student_plain": "diamond-open",
     "student_debiased": "triangle-up-open",
 }
+
+CONTRAST_COLORS: dict[Contrast, str] = {"core": "#0072B2", "shortcut": "#D55E00"}
+CONTRAST_SYMBOLS: dict[Contrast, str] = {"core": "circle", "shortcut": "square"}
+
+CARRIES, AGAINST = "#b2182b", "#2166ac"
+"""As the ends of the heatmaps' scale."""
 
 PERCENT = 100.0
 

@@ -1,0 +1,75 @@
+"""The part of the page on circuits: how faithful, which edges, and what is direct."""
+
+from collections.abc import Mapping
+
+from circuits.compare import circuit_captions as captions
+from circuits.compare.figures.circuit import circuit_height
+from circuits.compare.figures.direct import direct_height
+from circuits.compare.markup import columns, paragraph, plot, section
+from circuits.compare.reading import branch, circuit_contrasts, direct_contrasts, pair, text
+
+Result = Mapping[str, object]
+
+
+def circuits_section(result: Result) -> str:
+    """Faithfulness by contrast, then graph and direct paths by model; empty without circuits."""
+    if not any(direct_contrasts(result, role) for role in pair(result)):
+        return ""
+    return section(
+        "circuits", "Which circuits?", _missing(result), _faithfulness(result), _direct(result)
+    )
+
+
+def _missing(result: Result) -> str:
+    stored = branch(result, "models", "student", "circuits")
+    reasons = {
+        f"No circuit for the {contrast} contrast: {text(stored, contrast, 'reason')}."
+        for contrast in stored
+        if text(stored, contrast, "reason")
+    }
+    return "".join(paragraph(reason) for reason in sorted(reasons))
+
+
+def _faithfulness(result: Result) -> str:
+    present = circuit_contrasts(result, "student")
+    if not present:
+        return ""
+    curves = columns(
+        *(
+            plot(
+                f"faithfulness-{contrast}",
+                captions.faithfulness_caption(result, contrast),
+                f"Faithfulness of circuits, {contrast}",
+                400,
+            )
+            for contrast in present
+        )
+    )
+    graphs = "".join(
+        plot(
+            f"circuit-{role}",
+            captions.circuit_caption(result, role),
+            f"Circuits of the {role}",
+            circuit_height(result, role),
+        )
+        for role in pair(result)
+    )
+    return (
+        f"{paragraph(captions.circuits_summary(result))}\n{curves}\n<h3>Edge by edge</h3>\n{graphs}"
+    )
+
+
+def _direct(result: Result) -> str:
+    bars = columns(
+        *(
+            plot(
+                f"direct-{role}",
+                captions.direct_caption(result, role),
+                f"Direct paths of the {role}",
+                direct_height(result, role),
+            )
+            for role in pair(result)
+            if direct_contrasts(result, role)
+        )
+    )
+    return f"<h3>What reaches the answer directly</h3>\n{bars}"
