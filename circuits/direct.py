@@ -6,7 +6,6 @@ is written at the first token. A node that works through others has nothing here
 called unimportant from it.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,16 +14,15 @@ from torch import Tensor
 
 from behavior.examples import Pairs
 from behavior.readout import Collapse, Readout
-from circuits.ending import margin_changes
-from circuits.flow import TwoRuns, carry, flow_sites
+from circuits.classifier import margin_changes
 from circuits.graph import Graph
+from circuits.stream import TwoRuns, carry, fitting_pairs, flow_sites
 from patching.effects import Effects
 from patching.models.model import PatchableModel
 from patching.runs import Chunk, PairRunner, Progress
 
 METHOD = "direct attribution"
-_BYTES = 128 * 2**20
-"""Of the changes of all writers in one batch."""
+_MOST_PAIRS = 64
 
 
 def direct_attribution(
@@ -71,14 +69,8 @@ def direct_attribution(
         columns[seen] = moved
         return chunk.target.margins - columns
 
-    size = batch_size or fitting_pairs(model, graph, runner.lengths)
+    fitting = fitting_pairs(model, graph, max(runner.lengths))
+    size = batch_size or min(_MOST_PAIRS, fitting)
     with torch.no_grad():
         chunks = runner.chunks(flow_sites(model), batch_size=size, progress=progress)
         return runner.effects(chunks, measure, graph.writers, METHOD, "outputs")
-
-
-def fitting_pairs(model: PatchableModel, graph: Graph, lengths: Sequence[int]) -> int:
-    """How many pairs fit a batch if the changes of all writers are held at once."""
-    widest = max(len(point.writers) for point in graph.points)
-    row = widest * max(lengths) * model.spec.d_model * model.dtype.itemsize
-    return max(1, min(64, _BYTES // row))

@@ -1,21 +1,13 @@
 """`python -m circuits.discover MODEL`: the command line only."""
 
-import sys
 from collections.abc import Sequence
 
-from circuits.compare.shadowing import shadowed_package
+from circuits.compare.shadowing import run_unshadowed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 is done, 2 is for the user to mend, 130 is Ctrl-C."""
-    hidden = shadowed_package()
-    if hidden is not None:
-        sys.stderr.write(f"{hidden}\n")
-        return 2
-    # Not before: a hidden package would fail on import with a traceback.
-    from circuits.discover_command import run_command  # noqa: PLC0415
-
-    return run_command(arguments)
+    return run_unshadowed("circuits.discover_command:run_command", arguments)
 
 
 if __name__ == "__main__":

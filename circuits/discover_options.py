@@ -8,19 +8,9 @@ from pathlib import Path
 from typing import Literal, cast
 
 from behavior.errors import CircuitsError
-from circuits.compare.config import DIRECTIONS, DTYPES, Direction, Dtype
-from circuits.compare.options import OneLineParser
+from circuits.compare.config import DIRECTIONS, DTYPES, METHODS, Direction, Dtype, Method
+from circuits.compare.options import OneLineParser, short_name, whole
 
-METHODS = (
-    "eap",
-    "eap_ig_inputs",
-    "eap_ig_activations",
-    "clean_corrupted",
-    "exact_edges",
-    "node_attribution",
-    "edge_mask",
-    "random",
-)
 SELECTIONS = ("top_k", "greedy", "stable")
 ORDERS = ("abs", "signed")
 
@@ -68,7 +58,7 @@ class DiscoverOptions:
     examples: str | None
     checkpoints: str | None
     contrast: Literal["core", "shortcut"]
-    method: str
+    method: Method
     steps: int | None
     size: int | None
     percent: float | None
@@ -107,7 +97,7 @@ def read_discover_options(arguments: Sequence[str] | None = None) -> DiscoverOpt
     given = vars(build_parser().parse_args(arguments))
     size, percent = cast("tuple[int | None, float | None]", given.pop("size") or (None, None))
     folder = cast("Path | None", given.pop("out"))
-    named = f"{_short(given['model'])}-{given['contrast']}-{given['method']}"
+    named = f"{short_name(given['model'])}-{given['contrast']}-{given['method']}"
     return DiscoverOptions(
         **given, size=size, percent=percent, folder=folder or Path("runs") / named
     )
@@ -136,8 +126,8 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--examples", metavar="FILE", help="quads or pairs to read")
     group.add_argument("--checkpoints", metavar="FILE", help="a checkpoints.yaml")
     group.add_argument("--contrast", choices=("core", "shortcut"), default="core")
-    group.add_argument("--n-pairs", metavar="N", type=_whole, default=256, help="at most (256)")
-    group.add_argument("--seed", metavar="K", type=_whole, default=0)
+    group.add_argument("--n-pairs", metavar="N", type=whole, default=256, help="at most (256)")
+    group.add_argument("--seed", metavar="K", type=whole, default=0)
 
 
 def _add_discovery(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +139,7 @@ def _add_discovery(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"one of {', '.join(METHODS)} (default %(default)s)",
     )
-    group.add_argument("--steps", metavar="N", type=_whole, help="of the method, where it has any")
+    group.add_argument("--steps", metavar="N", type=whole, help="of the method, where it has any")
     group.add_argument(
         "--size",
         metavar="K",
@@ -168,7 +158,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running and output")
     group.add_argument("--device", metavar="D", default="cpu", help="cpu, cuda, mps")
     group.add_argument("--dtype", choices=DTYPES, default="float32")
-    group.add_argument("--batch-size", metavar="B", type=_whole, help="pairs in one forward")
+    group.add_argument("--batch-size", metavar="B", type=whole, help="pairs in one forward")
     group.add_argument(
         "--no-check", dest="check", action="store_false", help="skip the proof on load"
     )
@@ -185,18 +175,3 @@ def _size(text: str) -> tuple[int | None, float | None]:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of edges such as 50 or 10%")
     return (int(match[3]), None) if match[3] else (None, float(match[1]))
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def _short(model: str) -> str:
-    name = model.rstrip("/").split("@")[0].rsplit("/", 1)[-1]
-    cleaned = re.sub(r"[^\w.-]+", "-", name).strip("-.")
-    if not cleaned:
-        raise CircuitsError(f"No folder name can be made from {model!r}. Give --out.")
-    return cleaned

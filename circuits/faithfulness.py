@@ -21,6 +21,7 @@ from typing import cast
 
 from behavior.errors import DataError
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from behavior.resampling import Resamples, resample_units, split_units
 from circuits.circuit import Circuit
@@ -45,7 +46,7 @@ from patching.runs import Progress
 def faithfulness(
     model: PatchableModel,
     found: EdgeScores | Circuit,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     *,
     by: By = "abs",
     circuit: Circuit | None = None,
@@ -157,7 +158,7 @@ def _less(kept: Kept, edge: int) -> Kept:
     return less
 
 
-def _check(model: PatchableModel, found: EdgeScores | Circuit, pairs: Pairs) -> None:
+def _check(model: PatchableModel, found: EdgeScores | Circuit, pairs: Pairs[Input]) -> None:
     if found.digest and model.digest and found.digest != model.digest:
         raise DataError(
             f"The edges were found in {found.model!r}, whose weights are not those of "
@@ -176,7 +177,7 @@ def _check(model: PatchableModel, found: EdgeScores | Circuit, pairs: Pairs) -> 
 
 
 def _halves(
-    found: EdgeScores | Circuit, pairs: Pairs, seed: int
+    found: EdgeScores | Circuit, pairs: Pairs[Input], seed: int
 ) -> tuple[list[str], list[str], bool]:
     """Units on which edges are ranked, units on which they are tested, and whether these differ."""
     given = found.units if isinstance(found, EdgeScores) else found.provenance.get("units", ())

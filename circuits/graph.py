@@ -6,7 +6,6 @@ every reader that comes after it in the same stream; k and v of cross-attention 
 Edges are named `a0.h1->a3.h5<q>`, `m0->m2`, `input->logits`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -129,18 +128,18 @@ class _Builder:
             if row.enters:
                 encoder = range(self.first, len(self.writers))
                 self.first = len(self.writers)
-                self.writers.append(str(Node("input", stack=_base(row))))
+                self.writers.append(str(Node("input", stack=row.base)))
             self._read_heads(i, row, encoder)
-            self.writers += _heads(row)
-            if row.mlp is not None:
-                name = str(Node("mlp", row.index, stack=_base(row)))
+            self.writers += map(str, row.heads)
+            if row.mlp_node is not None:
+                name = str(row.mlp_node)
                 self._read([name], self._seen(), i, "mlp")
                 self.writers.append(name)
         self._read(["logits"], self._seen(), None, "logits")
         return Graph(tuple(self.writers), tuple(self.readers), tuple(self.points))
 
     def _read_heads(self, i: int, row: LayerModules, encoder: range) -> None:
-        heads = _heads(row)
+        heads = [str(head) for head in row.heads]
         if row.is_image:
             self._read(heads, self._seen(), i, "heads")
         elif row.stack.endswith(".x"):
@@ -160,24 +159,6 @@ class _Builder:
         return range(self.first, len(self.writers))
 
 
-def head_names(row: LayerModules) -> list[str]:
-    """Names of a row's heads."""
-    return _heads(row)
-
-
 def point_of(graph: Graph, row: int | None, kind: str) -> Point:
     """The point at which a row, or the classifier, reads."""
     return next(point for point in graph.points if point.row == row and point.kind == kind)
-
-
-def readers_of(graph: Graph, nodes: "set[str]") -> Iterator[str]:
-    """Readers that belong to some nodes."""
-    return (name for name in graph.readers if reader_node(name) in nodes)
-
-
-def _heads(row: LayerModules) -> list[str]:
-    return [str(Node("head", row.index, head, row.stack)) for head in range(row.n_heads)]
-
-
-def _base(row: LayerModules) -> str:
-    return "" if row.is_image else row.stack.removesuffix(".x")

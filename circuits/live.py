@@ -33,7 +33,7 @@ class LivePair:
 
     Attributes:
         batch: Keyword arguments of the clean run.
-        clean: Recorded at `circuits.flow.flow_sites`.
+        clean: Recorded at `circuits.stream.flow_sites`.
         corrupted: Likewise.
         calls: By attention module; queries, keys and values are replaced, the rest is used.
     """

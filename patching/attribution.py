@@ -22,7 +22,7 @@ inputs.
 """
 
 from collections.abc import Sequence
-from typing import Literal, cast, overload
+from typing import Literal, TypedDict, Unpack, cast, overload
 
 import torch
 from jaxtyping import Float
@@ -48,18 +48,24 @@ from patching.runs import Chunk, PairRunner, Progress
 from patching.token_attributions import TokenAttributions, by_token
 
 
+class AttributionOptions(TypedDict, total=False):
+    """What the attributing functions take by name besides `positions`; see `attribute_nodes`."""
+
+    steps: int | None
+    batch_size: int | None
+    readout: Readout | None
+    collapse: Collapse
+    progress: Progress | None
+
+
 @overload
 def attribute_heads(
     model: PatchableModel,
     pairs: Pairs[Input],
     direction: Direction = ...,
     *,
-    steps: int | None = ...,
     positions: Literal[False] = ...,
-    batch_size: int | None = ...,
-    readout: Readout | None = ...,
-    collapse: Collapse = ...,
-    progress: Progress | None = ...,
+    **options: Unpack[AttributionOptions],
 ) -> Effects: ...
 
 
@@ -69,12 +75,8 @@ def attribute_heads(
     pairs: Pairs[Input],
     direction: Direction = ...,
     *,
-    steps: int | None = ...,
     positions: Literal[True],
-    batch_size: int | None = ...,
-    readout: Readout | None = ...,
-    collapse: Collapse = ...,
-    progress: Progress | None = ...,
+    **options: Unpack[AttributionOptions],
 ) -> TokenAttributions: ...
 
 
@@ -107,12 +109,8 @@ def attribute_mlps(
     pairs: Pairs[Input],
     direction: Direction = ...,
     *,
-    steps: int | None = ...,
     positions: Literal[False] = ...,
-    batch_size: int | None = ...,
-    readout: Readout | None = ...,
-    collapse: Collapse = ...,
-    progress: Progress | None = ...,
+    **options: Unpack[AttributionOptions],
 ) -> Effects: ...
 
 
@@ -122,12 +120,8 @@ def attribute_mlps(
     pairs: Pairs[Input],
     direction: Direction = ...,
     *,
-    steps: int | None = ...,
     positions: Literal[True],
-    batch_size: int | None = ...,
-    readout: Readout | None = ...,
-    collapse: Collapse = ...,
-    progress: Progress | None = ...,
+    **options: Unpack[AttributionOptions],
 ) -> TokenAttributions: ...
 
 
@@ -161,12 +155,8 @@ def attribute_nodes(
     nodes: Sequence[str],
     direction: Direction = ...,
     *,
-    steps: int | None = ...,
     positions: Literal[False] = ...,
-    batch_size: int | None = ...,
-    readout: Readout | None = ...,
-    collapse: Collapse = ...,
-    progress: Progress | None = ...,
+    **options: Unpack[AttributionOptions],
 ) -> Effects: ...
 
 
@@ -177,12 +167,8 @@ def attribute_nodes(
     nodes: Sequence[str],
     direction: Direction = ...,
     *,
-    steps: int | None = ...,
     positions: Literal[True],
-    batch_size: int | None = ...,
-    readout: Readout | None = ...,
-    collapse: Collapse = ...,
-    progress: Progress | None = ...,
+    **options: Unpack[AttributionOptions],
 ) -> TokenAttributions: ...
 
 

@@ -5,21 +5,21 @@ two models are taken later, over units of resampling, on the same pairs.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from behavior.errors import DataError, ResultError
+from behavior.errors import DataError
 from behavior.examples import Contrast
 from behavior.resampling import Resamples
-from patching.files import read_tensors, write_tensors
-from patching.models.nodes import Node, NodeKind
-from patching.summary import EffectSummary, summarise
+from patching.files import read_record, write_record
+from patching.models.nodes import Node, NodeKind, own_stack
+from patching.summary import EffectSummary, pair_table, summarise
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Direction = Literal["noise", "denoise"]
 """Noise: a corrupted value goes into the clean run. Denoise: a clean one into the corrupted run."""
 
-_TENSORS = ("values", "clean", "corrupted")
 _FILE = "effects.safetensors"
 
 
@@ -141,16 +140,7 @@ class Effects:
         """One row for each pair and node."""
         n_pairs, n_nodes = self.values.shape
         parsed = [Node.parse(name) for name in self.nodes]
-        per_pair = {
-            "pair": range(n_pairs),
-            "unit": self.units,
-            "template": self.templates,
-            "step": self.steps,
-            "clean": self.clean.tolist(),
-            "corrupted": self.corrupted.tolist(),
-        }
-        table = pd.DataFrame(per_pair).loc[lambda frame: frame.index.repeat(n_nodes)]
-        return table.reset_index(drop=True).assign(
+        return pair_table(self, n_nodes).assign(
             node=list(self.nodes) * n_pairs,
             layer=pd.array([node.layer for node in parsed] * n_pairs, dtype="Int64"),
             head=pd.array([node.head for node in parsed] * n_pairs, dtype="Int64"),
@@ -180,9 +170,7 @@ class Effects:
         Raises:
             ResultError: If it cannot be written.
         """
-        tensors = {name: getattr(self, name) for name in _TENSORS}
-        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
-        return write_tensors(_file(path), tensors, about, kind="effects")
+        return write_record(self, _file(path), "effects")
 
     @classmethod
     def load(cls, path: Path | str) -> "Effects":
@@ -191,13 +179,7 @@ class Effects:
         Raises:
             ResultError: If the file is missing or is no stored effects.
         """
-        tensors, about = read_tensors(_file(path), kind="effects")
-        fields_read: dict[str, Any] = {**about, **tensors}
-        fields_read |= {name: tuple(about[name]) for name in ("nodes", *_PER_PAIR)}
-        try:
-            return cls(**fields_read)
-        except TypeError as error:
-            raise ResultError(f"{_file(path)} holds no effects of this version.") from error
+        return read_record(cls, _file(path), "effects")
 
     def _by_row(self, kind: NodeKind) -> Float[Tensor, "pair row"]:
         columns = self._ordered(kind)
@@ -212,16 +194,12 @@ class Effects:
         found = {node: i for node, i in parsed.items() if node.kind == kind}
         if not found:
             raise DataError(f"No {kind} was patched; there are: {', '.join(self.nodes)}.")
-        stacks = list(dict.fromkeys(_base(node) for node in found))
+        stacks = list(dict.fromkeys(own_stack(node.stack) for node in found))
 
         def place(node: Node) -> tuple[int, int, str, int]:
-            return stacks.index(_base(node)), node.layer or 0, node.stack, node.head or 0
+            return stacks.index(own_stack(node.stack)), node.layer or 0, node.stack, node.head or 0
 
         return {node: found[node] for node in sorted(found, key=place)}
-
-
-def _base(node: Node) -> str:
-    return node.stack.removesuffix(".x")
 
 
 def _contiguous(nodes: Iterable[Node]) -> bool:

@@ -6,8 +6,9 @@ Files are written under a temporary name and renamed, so that no half file is le
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,6 +17,34 @@ from torch import Tensor
 from behavior.errors import ResultError
 
 FORMAT_VERSION = 1
+
+RecordT = TypeVar("RecordT")
+
+
+def write_record(record: Any, path: Path, kind: str) -> Path:
+    """Write a dataclass: its tensors as they are, all else as JSON; returns the path.
+
+    Raises:
+        ResultError: If the file cannot be written.
+    """
+    values = {entry.name: getattr(record, entry.name) for entry in fields(record)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    about = {name: value for name, value in values.items() if name not in tensors}
+    return write_tensors(path, tensors, about, kind)
+
+
+def read_record(record_type: type[RecordT], path: Path, kind: str) -> RecordT:
+    """What `write_record` wrote; sequences become tuples.
+
+    Raises:
+        ResultError: If the file is missing, broken, or of another kind or version.
+    """
+    tensors, about = read_tensors(path, kind)
+    values = {name: _as_tuple(value) for name, value in about.items()}
+    try:
+        return record_type(**values, **tensors)
+    except TypeError as error:
+        raise ResultError(f"{path} holds no {kind} of this version.") from error
 
 
 def write_tensors(
@@ -59,3 +88,10 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             f"version {FORMAT_VERSION}."
         )
     return tensors, json.loads(header["about"])
+
+
+def _as_tuple(value: object) -> object:
+    """JSON knows no tuples; what is in an object stays as it is."""
+    if isinstance(value, list):
+        return tuple(_as_tuple(entry) for entry in cast("list[object]", value))
+    return value

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from behavior.errors import DataError
 from behavior.resampling import Resamples
-from patching.models.nodes import Node
+from patching.models.nodes import Node, own_stack
 
 if TYPE_CHECKING:
     from patching.effects import Effects
@@ -253,7 +253,7 @@ def _place(name: str) -> tuple[str, str] | None:
 def _order(row: str) -> tuple[str, int, int, bool]:
     """Rows as they run: encoder before decoder, stage by stage, self- before cross-attention."""
     node = Node.parse(row)
-    base = node.stack.removesuffix(".x")
+    base = own_stack(node.stack)
     return (
         "" if base == "enc" else base.rstrip("0123456789"),
         int(base[1:]) if base[1:].isdecimal() else 0,

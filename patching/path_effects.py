@@ -2,28 +2,26 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from behavior.errors import DataError, ResultError
+from behavior.errors import DataError
 from behavior.examples import Contrast
 from behavior.resampling import Resamples
 from patching.effects import Direction
-from patching.files import read_tensors, write_tensors
+from patching.files import read_record, write_record
 from patching.models.nodes import Node
-from patching.summary import EffectSummary, summarise
+from patching.summary import EffectSummary, pair_table, summarise
 
 Part = Literal["q", "k", "v"]
 """Through which of its inputs a head reads."""
 
 _EDGE = re.compile(r"(?P<sender>.+)->(?P<receiver>[^<>]+)(<(?P<part>[qkv])>)?")
-_TENSORS = ("values", "clean", "corrupted")
-_TUPLES = ("edges", "units", "templates", "steps")
 _KIND = "path effects"
 
 
@@ -124,16 +122,7 @@ class PathEffects:
         """One row for each pair and path."""
         n_pairs, n_edges = self.values.shape
         parsed = [Edge.parse(name) for name in self.edges]
-        per_pair = {
-            "pair": range(n_pairs),
-            "unit": self.units,
-            "template": self.templates,
-            "step": self.steps,
-            "clean": self.clean.tolist(),
-            "corrupted": self.corrupted.tolist(),
-        }
-        table = pd.DataFrame(per_pair).loc[lambda frame: frame.index.repeat(n_edges)]
-        return table.reset_index(drop=True).assign(
+        return pair_table(self, n_edges).assign(
             edge=list(self.edges) * n_pairs,
             sender=[str(edge.sender) for edge in parsed] * n_pairs,
             receiver=[str(edge.receiver) for edge in parsed] * n_pairs,
@@ -147,9 +136,7 @@ class PathEffects:
         Raises:
             ResultError: If it cannot be written.
         """
-        tensors = {name: getattr(self, name) for name in _TENSORS}
-        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
-        return write_tensors(Path(path), tensors, about, kind=_KIND)
+        return write_record(self, Path(path), _KIND)
 
     @classmethod
     def load(cls, path: Path | str) -> "PathEffects":
@@ -158,10 +145,4 @@ class PathEffects:
         Raises:
             ResultError: If the file is missing or is of another kind.
         """
-        tensors, about = read_tensors(Path(path), kind=_KIND)
-        try:
-            known: dict[str, Any] = {**about, **tensors}
-            known |= {name: tuple(about[name]) for name in _TUPLES}
-            return cls(**known)
-        except (KeyError, TypeError) as error:
-            raise ResultError(f"{path} holds no {_KIND} of this version.") from error
+        return read_record(cls, Path(path), _KIND)

@@ -13,7 +13,6 @@ from patching.interventions import Intervention, plan_nodes
 from patching.models.model import PatchableModel
 from patching.models.nodes import Node, Site
 from patching.models.rows import LayerModules
-from patching.models.spec import base
 from patching.path_effects import Edge, Part
 
 
@@ -69,7 +68,7 @@ def _plan(model: PatchableModel, edge: Edge) -> PathPlan:
     if edge.receiver.kind == "logits":
         if edge.part is not None:
             raise DataError(f"{str(edge)!r}: the classifier has no {edge.part}. Leave it out.")
-        if _stream(model, sender) != base(model.modules.layers[-1]):
+        if _stream(model, sender) != model.modules.layers[-1].base:
             raise _no_path(edge, "the classifier does not read the encoder's stream")
         return PathPlan(str(edge), sender, None, None)
     (receiver,) = plan_nodes(model, [str(edge.receiver)])
@@ -94,7 +93,7 @@ def _check_order(
         )
     row = model.modules.layers[receiver.layer]
     is_cross = receiver.kind == "heads" and row.stack.endswith(".x")
-    if _stream(model, sender) == base(row):
+    if _stream(model, sender) == row.base:
         if is_cross and edge.part in ("k", "v"):
             raise _no_path(edge, "its keys and values come from the encoder")
     elif not is_cross or edge.part == "q":
@@ -107,7 +106,7 @@ def _no_path(edge: Edge, reason: str) -> DataError:
 
 def _stream(model: PatchableModel, sender: Intervention) -> str:
     row: LayerModules = model.modules.layers[sender.layer]
-    return base(row)
+    return row.base
 
 
 def _place(node: Node, planned: Intervention) -> tuple[int, int]:

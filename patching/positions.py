@@ -7,21 +7,21 @@ averages are taken over pairs that have as many words.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from behavior.errors import DataError, ResultError
+from behavior.errors import DataError
 from behavior.examples import Contrast, Pairs
 from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from patching.effects import Direction
-from patching.files import read_tensors, write_tensors
+from patching.files import read_record, write_record
 from patching.interventions import Intervention
 from patching.models.model import PatchableModel
 from patching.models.rows import LayerModules
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 PositionSite = Literal["resid_pre", "resid_post", "heads"]
 
-_TENSORS = ("values", "clean", "corrupted")
 _KIND = "position effects"
 
 
@@ -115,9 +114,7 @@ class PositionEffects:
         Raises:
             ResultError: If it cannot be written.
         """
-        tensors = {name: getattr(self, name) for name in _TENSORS}
-        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
-        return write_tensors(Path(path), tensors, about, kind=_KIND)
+        return write_record(self, Path(path), _KIND)
 
     @classmethod
     def load(cls, path: Path | str) -> "PositionEffects":
@@ -126,14 +123,7 @@ class PositionEffects:
         Raises:
             ResultError: If the file is missing or is of another kind.
         """
-        tensors, about = read_tensors(Path(path), kind=_KIND)
-        fields_read: dict[str, Any] = {**about, **tensors}
-        fields_read |= {name: tuple(about[name]) for name in ("units", "templates")}
-        fields_read["words"] = tuple(tuple(words) for words in about["words"])
-        try:
-            return cls(**fields_read)
-        except TypeError as error:
-            raise ResultError(f"{path} holds no {_KIND} of this version.") from error
+        return read_record(cls, Path(path), _KIND)
 
 
 def patch_positions(

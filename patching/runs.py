@@ -143,7 +143,7 @@ class PairRunner:
         done = 0
         into_clean = self.direction == "noise"
         plain = gradients or self.model.backend.name == "hooks"
-        run = self._run if plain else self._run_elsewhere
+        run = self.run if plain else self._run_elsewhere
         for positions in self.model.chunks(self.lengths, batch_size):
             source = run(positions, not into_clean, sites)
             run_target = self._run_with_gradients if gradients else run
@@ -224,12 +224,14 @@ class PairRunner:
         chosen = list(positions)
         return self._labels[chosen], self._foils[chosen]
 
-    def _batch(self, positions: Sequence[int], clean: bool) -> dict[str, Tensor]:
+    def batch(self, positions: Sequence[int], clean: bool) -> dict[str, Tensor]:
+        """Keyword arguments of one run of some pairs."""
         rows = self._clean if clean else self._corrupted
         return self.model.encoder.batch([rows[i] for i in positions])
 
-    def _run(self, positions: list[int], clean: bool, sites: Sequence[Site]) -> Run:
-        batch = self._batch(positions, clean)
+    def run(self, positions: list[int], clean: bool, sites: Sequence[Site]) -> Run:
+        """One run of some pairs by plain torch, recorded at sites, without gradients."""
+        batch = self.batch(positions, clean)
         reading = self.model.hooks.reading(sites, frames=True)
         with self._shortened(sites), reading as values:
             logits = self.model.forward(batch)
@@ -244,12 +246,12 @@ class PairRunner:
         return first_token_only(self.model)
 
     def _run_elsewhere(self, positions: list[int], clean: bool, sites: Sequence[Site]) -> Run:
-        batch = self._batch(positions, clean)
+        batch = self.batch(positions, clean)
         logits, values = self.model.backend.read(batch, sites)
         return Run(batch, self.margins(logits, positions), ActivationCache(values))
 
     def _run_with_gradients(self, positions: list[int], clean: bool, sites: Sequence[Site]) -> Run:
-        batch = self._batch(positions, clean)
+        batch = self.batch(positions, clean)
         hooks = self.model.hooks
         with (
             torch.enable_grad(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -62,3 +63,48 @@ def summarise(
     return EffectSummary(
         nodes, interval.mean, interval.low, interval.high, p, benjamini_hochberg(p), len(set(units))
     )
+
+
+@runtime_checkable
+class OfPairs(Protocol):
+    """A result with one row for each pair."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """[pair] unit of resampling."""
+        ...
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """[pair] cluster of the unit."""
+        ...
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """[pair] the cells."""
+        ...
+
+    @property
+    def clean(self) -> Tensor:
+        """[pair] margins of the clean run."""
+        ...
+
+    @property
+    def corrupted(self) -> Tensor:
+        """[pair] margins of the corrupted run."""
+        ...
+
+
+def pair_table(result: OfPairs, n_columns: int) -> pd.DataFrame:
+    """What is known of each pair, in a row for each of its values."""
+    per_pair = {
+        "pair": range(len(result.units)),
+        "unit": result.units,
+        "template": result.templates,
+        "step": result.steps,
+        "clean": result.clean.tolist(),
+        "corrupted": result.corrupted.tolist(),
+    }
+    table = pd.DataFrame(per_pair)
+    repeated = table.iloc[np.repeat(np.arange(len(table)), n_columns)]
+    return repeated.reset_index(drop=True)

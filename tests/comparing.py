@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from modelmaking import NOUNS, VERBS
 from PIL import Image
 
@@ -137,3 +138,11 @@ def _save(folder: Path, name: str, image: ImageInput) -> str:
     (folder / "images").mkdir(exist_ok=True)
     Image.fromarray(image.pixels()).save(folder / "images" / f"{name}.png")
     return f"images/{name}.png"
+
+
+def enter_copy(models: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder of one's own, in which the models can be named; returns it."""
+    for path in models.iterdir():
+        (folder / path.name).symlink_to(path)
+    monkeypatch.chdir(folder)
+    return folder

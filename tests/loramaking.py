@@ -1,6 +1,7 @@
 """LoRA adapters with random weights, for tests."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import peft
 import torch
 import transformers
+from modelmaking import make_bert
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
@@ -56,3 +58,17 @@ def reweigh_adapter(
     weights = {name: new(name, weight) for name, weight in load_file(file).items()}
     kept = {rename(name): weight for name, weight in weights.items() if weight is not None}
     save_file(kept, file, metadata={"format": "pt"})
+
+
+def make_adapter(home: Path) -> Path:
+    """An adapter beside its base, a small BERT, which it names relative to itself."""
+    base, folder = make_bert(home / "base", n_layers=2), home / "adapter"
+    hf = open_hf("BertForSequenceClassification", base)
+    adapt(hf, folder, "../base", target_modules=["query", "value"], task_type="SEQ_CLS")
+    return folder
+
+
+def copy_adapter(adapter: Path, home: Path) -> Path:
+    """Base and adapter of one's own, to be spoiled."""
+    shutil.copytree(adapter.parent / "base", home / "base")
+    return shutil.copytree(adapter, home / "adapter")

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import TWO_WAY, pair_rows, quad_rows, write_pairs, write_quads, write_rows
+from comparing import (
+    TWO_WAY,
+    enter_copy,
+    pair_rows,
+    quad_rows,
+    write_pairs,
+    write_quads,
+    write_rows,
+)
 from modelmaking import make_bert
 from results import made_up_result
 from safetensors.torch import load_file, save_file
@@ -38,10 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def here(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder of one's own, in which the models can be named."""
-    for path in models.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return enter_copy(models, tmp_path, monkeypatch)
 
 
 def complaint(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import plotly.io
 import pytest
-from comparing import TWO_WAY, write_quads
+from comparing import TWO_WAY, enter_copy, write_quads
 from modelmaking import make_bert
 from results import made_up_result
 
@@ -36,11 +36,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path in models.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(heatmaps, "_write_pictures", lambda *_: ())
-    return tmp_path
+    return enter_copy(models, tmp_path, monkeypatch)
 
 
 @pytest.fixture

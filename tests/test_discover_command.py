@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from comparing import TWO_WAY, write_quads
+from comparing import TWO_WAY, enter_copy, write_quads
 from modelmaking import make_bert
 
 from circuits.circuit import Circuit
@@ -25,10 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path in models.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return enter_copy(models, tmp_path, monkeypatch)
 
 
 BASIC = ("model", "--examples", "quads.jsonl", "--no-check")

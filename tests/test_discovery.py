@@ -14,10 +14,10 @@ from circuits.circuit_runs import measure_circuits
 from circuits.discover_options import METHODS as NAMES
 from circuits.discovery import METHODS, EdgeScores, method_of
 from circuits.discovery.edge_runs import EdgeRunner
-from circuits.flow import flow_sites
 from circuits.graph import Graph
 from circuits.live import record_pair, run_circuit, run_shares
 from circuits.selection import top_k
+from circuits.stream import flow_sites
 from patching import load_checkpoint
 from patching.models.model import PatchableModel
 

@@ -1,6 +1,5 @@
 """LoRA adapters are merged on load into the base that they name."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import huggingface_hub
 import pytest
 import torch
 from imagemaking import make_image_model, make_images
-from loramaking import adapt, change_adapter, open_hf, reweigh_adapter
+from loramaking import adapt, change_adapter, copy_adapter, make_adapter, open_hf, reweigh_adapter
 from modelmaking import CLASSES, make_bert, make_pairs, make_tokenizer
 from textmaking import make_gpt2, make_t5
 from transformers import BertConfig, BertForMaskedLM
@@ -21,23 +20,13 @@ TEXTS = make_pairs(3).clean
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bert(tmp_path_factory.mktemp("lora") / "base", n_layers=2)
-
-
-@pytest.fixture(scope="module")
-def adapter(base: Path) -> Path:
-    """An adapter beside its base, which it names relative to itself."""
-    folder = base.parent / "adapter"
-    hf = open_hf("BertForSequenceClassification", base)
-    adapt(hf, folder, "../base", target_modules=["query", "value"], task_type="SEQ_CLS")
-    return folder
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_adapter(tmp_path_factory.mktemp("lora"))
 
 
 @pytest.fixture
 def copied(adapter: Path, tmp_path: Path) -> Path:
-    shutil.copytree(adapter.parent / "base", tmp_path / "base")
-    return shutil.copytree(adapter, tmp_path / "adapter")
+    return copy_adapter(adapter, tmp_path)
 
 
 FAMILIES: list[tuple[str, Callable[[Path], Path], dict[str, Any], Sequence[Input]]] = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from loramaking import adapt, change_adapter, open_hf, reweigh_adapter
+from loramaking import adapt, change_adapter, copy_adapter, make_adapter, open_hf, reweigh_adapter
 from modelmaking import make_bert
 from transformers import BertModel
 
@@ -25,23 +25,13 @@ def said(folder: Path, kind: type[CircuitsError] = CheckpointError, **options: A
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bert(tmp_path_factory.mktemp("lora") / "base", n_layers=2)
-
-
-@pytest.fixture(scope="module")
-def adapter(base: Path) -> Path:
-    """An adapter beside its base, which it names relative to itself."""
-    folder = base.parent / "adapter"
-    hf = open_hf("BertForSequenceClassification", base)
-    adapt(hf, folder, "../base", target_modules=["query", "value"], task_type="SEQ_CLS")
-    return folder
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_adapter(tmp_path_factory.mktemp("lora"))
 
 
 @pytest.fixture
 def copied(adapter: Path, tmp_path: Path) -> Path:
-    shutil.copytree(adapter.parent / "base", tmp_path / "base")
-    return shutil.copytree(adapter, tmp_path / "adapter")
+    return copy_adapter(adapter, tmp_path)
 
 
 def _without_lora_b(folder: Path) -> None:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from behavior.examples import Pairs
 from circuits.direct import direct_attribution
-from circuits.flow import Arrival, TwoRuns, carry, flow_sites
 from circuits.gradients import ReaderGradients
 from circuits.graph import Graph
 from circuits.live import LivePair, record_pair, run_circuit
 from circuits.secants import elementwise_secant, norm_secant
+from circuits.stream import Arrival, TwoRuns, carry, flow_sites
 from patching.models.loading import load_checkpoint
 from patching.models.model import PatchableModel
 from patching.runs import PairRunner

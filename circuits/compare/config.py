@@ -12,7 +12,7 @@ Role = Literal["teacher", "student", "teacher_plain", "student_plain", "student_
 Direction = Literal["noise", "denoise"]
 Dtype = Literal["float32", "float64"]
 Backend = Literal["hooks", "nnsight", "transformer-lens"]
-Discovery = Literal[
+Method = Literal[
     "eap",
     "eap_ig_inputs",
     "eap_ig_activations",
@@ -21,8 +21,8 @@ Discovery = Literal[
     "node_attribution",
     "edge_mask",
     "random",
-    "none",
 ]
+Discovery = Method | Literal["none"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 COMPANIONS: tuple[Role, ...] = ROLES[2:]
@@ -30,7 +30,8 @@ PAIR: tuple[Role, ...] = ROLES[:2]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-DISCOVERIES: tuple[Discovery, ...] = get_args(Discovery)
+METHODS: tuple[Method, ...] = get_args(Method)
+DISCOVERIES: tuple[Discovery, ...] = (*METHODS, "none")
 
 _POSITIVE = ("n_pairs", "batch_size", "n_examples", "n_resamples")
 

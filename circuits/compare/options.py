@@ -82,7 +82,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
 
 def default_folder(config: ComparisonConfig) -> Path:
     """`runs/<teacher>-<student>`, with the last part of paths and hub ids."""
-    return Path("runs") / f"{_short(config.teacher)}-{_short(config.student)}"
+    return Path("runs") / f"{short_name(config.teacher)}-{short_name(config.student)}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -122,7 +122,7 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--n-pairs",
         metavar="N",
-        type=_whole,
+        type=whole,
         default=_DEFAULTS.n_pairs,
         help="at most this many pairs of each contrast, two a quad (default %(default)s)",
     )
@@ -140,14 +140,14 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
         help="how the edges of both circuits are scored (default %(default)s): "
         f"{', '.join(DISCOVERIES[:-1])}; or none, for no circuits",
     )
-    group.add_argument("--seed", metavar="K", type=_whole, default=_DEFAULTS.seed)
+    group.add_argument("--seed", metavar="K", type=whole, default=_DEFAULTS.seed)
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument("--device", metavar="D", default=_DEFAULTS.device, help="cpu, cuda, mps")
     group.add_argument("--dtype", choices=DTYPES, default=_DEFAULTS.dtype)
-    group.add_argument("--batch-size", metavar="B", type=_whole, help="examples in one forward")
+    group.add_argument("--batch-size", metavar="B", type=whole, help="examples in one forward")
     group.add_argument(
         "--backend",
         choices=BACKENDS,
@@ -178,14 +178,16 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print the headline as JSON")
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """A whole number, for an option."""
     try:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
-def _short(model: str) -> str:
+def short_name(model: str) -> str:
+    """A model's name as part of a folder's: the last part of a path or hub id."""
     name = model.rstrip("/").split("@")[0].rsplit("/", 1)[-1]
     cleaned = re.sub(r"[^\w.-]+", "-", name).strip("-.")
     if not cleaned:

@@ -4,6 +4,8 @@ Only the standard library is imported here: the check runs before any of the fiv
 """
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -25,3 +27,21 @@ def shadowed_package() -> str | None:
                 "the command from another folder."
             )
     return None
+
+
+def run_unshadowed(command: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command if nothing hides our packages, which would fail on import with a traceback.
+
+    Args:
+        command: Module and function, such as `circuits.compare.command:run_command`.
+        arguments: Of the command line; None takes those of the process.
+
+    Returns:
+        The exit code: 0 is done, 2 is for the user to mend, 130 is Ctrl-C.
+    """
+    hidden = shadowed_package()
+    if hidden is not None:
+        sys.stderr.write(f"{hidden}\n")
+        return 2
+    module, _, function = command.partition(":")
+    return getattr(import_module(module), function)(arguments)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery.edge_runs import BothRuns, EdgeRunner
 from circuits.discovery.scores import EdgeScores
@@ -21,7 +22,7 @@ from patching.runs import Progress
 
 def score(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     readout: Readout | None = None,

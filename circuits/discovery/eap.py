@@ -16,6 +16,7 @@ exactly zero. After Syed et al. 2023 (https://arxiv.org/abs/2310.10348).
 from typing import cast
 
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery.edge_runs import EdgeRunner
 from circuits.discovery.scores import EdgeScores
@@ -27,7 +28,7 @@ from patching.runs import Progress
 
 def score(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     readout: Readout | None = None,

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery.edge_runs import BothRuns, EdgeRunner
 from circuits.discovery.scores import EdgeScores
@@ -28,7 +29,7 @@ from patching.runs import Progress
 
 def score(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     readout: Readout | None = None,

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from behavior.errors import DataError
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery import eap_ig_inputs
 from circuits.discovery.edge_runs import EdgeRunner
@@ -81,7 +82,7 @@ class _Recorded:
 
 def score(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     readout: Readout | None = None,

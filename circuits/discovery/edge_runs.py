@@ -1,8 +1,8 @@
 """Runs pairs for the scores of edges, chunk by chunk, in bounded memory.
 
 The changes of all writers are [writer, batch, pos, d_model]; chunks are cut so that these stay
-below `MOST_BYTES`, whatever the number of pairs. A gradient method says where gradients are taken;
-the score of an edge u -> v is then, for each pair,
+below `circuits.stream.MOST_BYTES`, whatever the number of pairs. A gradient method says where
+gradients are taken; the score of an edge u -> v is then, for each pair,
 
     sum over positions of (clean - corrupted, of u, as v sees it) . d margin / d what v reads
 
@@ -18,19 +18,17 @@ from torch import Tensor
 
 from behavior.errors import DataError
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery.scores import EdgeScores, Level
-from circuits.flow import TwoRuns, carry, flow_sites
 from circuits.gradients import ReaderGradients
 from circuits.graph import Graph
+from circuits.stream import TwoRuns, carry, fitting_pairs, flow_sites
 from patching.effects import Direction
 from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
 from patching.models.nodes import Site
-from patching.models.projections import weight_of
 from patching.runs import PairRunner, Progress
-
-MOST_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class EdgeRunner:
     def __init__(
         self,
         model: PatchableModel,
-        pairs: Pairs,
+        pairs: Pairs[Input],
         direction: Direction = "noise",
         readout: Readout | None = None,
         collapse: Collapse = "logsumexp",
@@ -116,7 +114,8 @@ class EdgeRunner:
         """Positions of all pairs in chunks of similar length; progress is told after each."""
         done = 0
         for rows in self.model.chunks(self.runner.lengths, self._batch_size):
-            most = self._fitting(max(self.runner.lengths[i] for i in rows))
+            longest = max(self.runner.lengths[i] for i in rows)
+            most = fitting_pairs(self.model, self.graph, longest)
             for start in range(0, len(rows), most):
                 part = rows[start : start + most]
                 yield part
@@ -126,7 +125,7 @@ class EdgeRunner:
 
     def batch(self, rows: Sequence[int], clean: bool) -> dict[str, Tensor]:
         """Keyword arguments of one run of some pairs."""
-        return self.runner._batch(rows, clean)
+        return self.runner.batch(rows, clean)
 
     def both(self, rows: list[int], gradients: str = "") -> BothRuns:
         """Both runs of some pairs, recorded.
@@ -234,7 +233,7 @@ class EdgeRunner:
 
     def _side(self, rows: list[int], clean: bool, gradients: bool) -> Side:
         if not gradients:
-            run = self.runner._run(rows, clean, self.sites)
+            run = self.runner.run(rows, clean, self.sites)
             return Side(run.batch, run.margins, run.cache)
         batch = self.batch(rows, clean)
         found = self._gradients(batch, rows, dict.fromkeys(self.entries()), self.sites)
@@ -251,12 +250,6 @@ class EdgeRunner:
             return self.runner.margins(logits, rows)
 
         return ReaderGradients(self.model, self.graph, batch, values, margins, recorded)
-
-    def _fitting(self, longest: int) -> int:
-        first = self.model.modules.layers[0]
-        width = weight_of(first.o).shape[0] if first.is_image else self.model.spec.d_model
-        one = len(self.graph.writers) * longest * width * self.model.dtype.itemsize
-        return max(1, MOST_BYTES // one)
 
 
 def _products(

@@ -8,6 +8,7 @@ in the run that is patched into (or, with `steps`, between the two), norms are l
 import torch
 
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery.edge_runs import EdgeRunner
 from circuits.discovery.scores import EdgeScores
@@ -19,7 +20,7 @@ from patching.runs import Progress
 
 def score(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     readout: Readout | None = None,

@@ -6,6 +6,7 @@ Each edge has one score for all pairs, uniform between 0 and 1, from a seed. No 
 import torch
 
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery.edge_runs import EdgeRunner
 from circuits.discovery.scores import EdgeScores
@@ -16,7 +17,7 @@ from patching.runs import Progress
 
 def score(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     direction: Direction = "noise",
     *,
     readout: Readout | None = None,

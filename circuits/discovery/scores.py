@@ -9,18 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from behavior.errors import DataError, ResultError
+from behavior.errors import DataError
 from behavior.examples import Contrast
 from behavior.resampling import Resamples
 from patching.effects import Direction, Effects
-from patching.files import read_tensors, write_tensors
+from patching.files import read_record, write_record
 from patching.summary import EffectSummary, summarise
 
 Level = Literal["edge", "node", "joint"]
 
 _TENSORS = ("values", "clean", "corrupted")
 _PER_PAIR = ("units", "templates", "steps")
-_NAMES = ("edges", *_PER_PAIR)
 _FILE = "scores.safetensors"
 
 
@@ -156,9 +155,7 @@ class EdgeScores:
         Raises:
             ResultError: If it cannot be written.
         """
-        tensors = {name: getattr(self, name) for name in _TENSORS}
-        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
-        return write_tensors(_file(path), tensors, about, kind="edge scores")
+        return write_record(self, _file(path), "edge scores")
 
     @classmethod
     def load(cls, path: Path | str) -> "EdgeScores":
@@ -167,13 +164,7 @@ class EdgeScores:
         Raises:
             ResultError: If the file is missing or holds no edge scores.
         """
-        tensors, about = read_tensors(_file(path), kind="edge scores")
-        try:
-            given: dict[str, Any] = {**about, **tensors}
-            given |= {name: tuple(about[name]) for name in _NAMES}
-            return cls(**given)
-        except (KeyError, TypeError) as error:
-            raise ResultError(f"{_file(path)} holds no edge scores of this version.") from error
+        return read_record(cls, _file(path), "edge scores")
 
 
 def _file(path: Path | str) -> Path:

@@ -7,6 +7,7 @@ import torch
 
 from behavior.errors import DataError
 from behavior.examples import Pairs
+from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.circuit import Circuit
 from circuits.circuit_runs import measure_circuits
@@ -50,7 +51,7 @@ class Size:
 
 def discover(
     model: PatchableModel,
-    pairs: Pairs,
+    pairs: Pairs[Input],
     method: str = "eap_ig_inputs",
     direction: Direction = "noise",
     *,

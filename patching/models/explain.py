@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from patching.models.architecture import Reads
-from patching.models.nodes import ACTIVATIONS, HEAD_ACTIVATIONS, Activation, Node
+from patching.models.nodes import ACTIVATIONS, HEAD_ACTIVATIONS, Activation
 from patching.models.rows import LayerModules
-from patching.models.spec import UNLIMITED, base
+from patching.models.spec import UNLIMITED
 
 if TYPE_CHECKING:
     from patching.models.model import PatchableModel
@@ -89,17 +89,16 @@ def _where(reads: Reads) -> str:
 
 
 def _cells(row: LayerModules) -> tuple[str, ...]:
-    letter = "g" if row.is_image else "h"
-    heads = f"{row.name}.{letter}0"
+    heads = str(row.heads[0])
     if row.n_heads > 1:
-        heads += f" to {letter}{row.n_heads - 1}"
+        heads += f" to {str(row.heads[-1]).rpartition('.')[2]}"
     if row.q is None:
         sources = ("-", "-")
     else:
-        stack = base(row)
+        stack = row.base
         own = f"{stack} stream" if stack else "stream"
         sources = (own, "enc stream" if row.stack.endswith(".x") else own)
-    mlp = "-" if row.mlp is None else str(Node("mlp", row.index, stack=base(row)))
+    mlp = str(row.mlp_node or "-")
     return (row.name, heads, *sources, mlp)
 
 

@@ -13,8 +13,14 @@ from patching.models.processors import image_size
 if TYPE_CHECKING:
     from patching.models.model import PatchableModel
 
-PROBED = (64, 64)
+_PROBED = (64, 64)
 """Height and width of an image, in pixels, for a model that takes any."""
+
+
+def image_shape(model: "PatchableModel", encoder: ImageEncoder) -> tuple[int, int, int]:
+    """Channels, height and width of an image that the model takes."""
+    height, width = encoder.fixed_size or image_size(model.hf.config) or _PROBED
+    return getattr(model.hf.config, "num_channels", 3), height, width
 
 
 def make_encoder(model: "PatchableModel", prompt: str | None) -> Encoder[Any]:
@@ -36,8 +42,7 @@ def make_encoder(model: "PatchableModel", prompt: str | None) -> Encoder[Any]:
     encoder = ImageEncoder(
         model.processor, model.device, model.dtype, n_positions=1, image_size=size
     )
-    channels = getattr(model.hf.config, "num_channels", 3)
-    blank = torch.zeros(1, channels, *(encoder.fixed_size or size or PROBED))
+    blank = torch.zeros(1, *image_shape(model, encoder))
     with model.hooks.reading([model.modules.entries[0].site("resid_pre")]) as values:
         model.forward({"pixel_values": blank.to(model.device, model.dtype)})
     (embedded,) = values.values()

@@ -66,6 +66,11 @@ _NODE = re.compile(
 )
 
 
+def own_stack(stack: str) -> str:
+    """The stack that a row belongs to: `dec` of `dec.x`, its own name otherwise."""
+    return stack.removesuffix(".x")
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Site:
     """One activation of one layer, or of one attention head.
@@ -142,7 +147,7 @@ class Node:
     def __str__(self) -> str:
         if self.kind == "logits":
             return self.kind
-        base = self.stack.removesuffix(".x")
+        base = own_stack(self.stack)
         prefix = f"{base}." if base else ""
         if self.kind == "input":
             return f"{prefix}input"

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patching.models.nodes import Activation, Node, Site
+from patching.models.nodes import Activation, Node, Site, own_stack
 from patching.models.projections import (
     Shape,
     head_results,
@@ -70,6 +70,21 @@ class LayerModules:
         return Node("heads", self.index, stack=self.stack)
 
     @property
+    def base(self) -> str:
+        """Stack that names its MLP and its input; a ResNet has one input before all stages."""
+        return "" if self.is_image else own_stack(self.stack)
+
+    @property
+    def heads(self) -> tuple[Node, ...]:
+        """Each of its heads: `a3.h0`, ..., or its groups of channels: `s2.b1.g0`, ..."""
+        return tuple(Node("head", self.index, i, self.stack) for i in range(self.n_heads))
+
+    @property
+    def mlp_node(self) -> Node | None:
+        """The MLP that follows it, if there is one."""
+        return None if self.mlp is None else Node("mlp", self.index, stack=self.base)
+
+    @property
     def name(self) -> str:
         """Of the row: `a3`, `enc.a0`, `dec.x1`, `s2.b1`."""
         return str(self.node)
@@ -124,7 +139,7 @@ class LayerModules:
 
     def site(self, activation: Activation, head: int | None = None) -> Site:
         """The site of one of its activations."""
-        stack = self.stack.removesuffix(".x") if activation == "mlp_out" else self.stack
+        stack = own_stack(self.stack) if activation == "mlp_out" else self.stack
         return Site(self.index, activation, head, stack)
 
     def project(
@@ -173,7 +188,7 @@ class BoundModules:
             row
             for row in self.layers
             if row.index == site.layer
-            and site.stack in (row.stack, row.stack.removesuffix(".x"))
+            and site.stack in (row.stack, own_stack(row.stack))
             and row.has(site.activation)
         ]
         exact = [row for row in found if row.stack == site.stack]

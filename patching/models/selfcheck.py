@@ -25,7 +25,7 @@ from torch.func import functional_call
 from behavior.errors import CircuitsError, SelfCheckError
 from patching.models.attention import AttentionCall, intercepted
 from patching.models.model import PatchableModel
-from patching.models.nodes import ACTIVATIONS, Activation, Site
+from patching.models.nodes import ACTIVATIONS, Activation, Site, own_stack
 from patching.models.projections import norm_scale, without_inputs
 from patching.models.rows import LayerModules
 from patching.models.tinybatch import tiny_batch
@@ -77,7 +77,7 @@ class _Check:
 
     def sizes(self) -> None:
         spec, rows = self.model.spec, self.rows
-        found = len({(row.stack.removesuffix(".x"), row.index) for row in rows})
+        found = len({(own_stack(row.stack), row.index) for row in rows})
         declared = spec.n_layers + spec.n_decoder_layers
         if found != declared:
             raise _failure(self.model, f"{declared} layers declared, but {found} found")
@@ -120,7 +120,7 @@ class _Check:
             )
             logits = self.model.forward(self.batch)
         for row in self.model.modules.entries:
-            ran = embedded[row.stack.removesuffix(".x")]
+            ran = embedded[own_stack(row.stack)]
             if len(ran) != 1:
                 raise _failure(self.model, f"the embedding ran {len(ran)} times, not once")
             expected = ran[0].flatten(start_dim=2).mT if row.is_image else ran[0]
@@ -230,12 +230,11 @@ class _Check:
             stack.callback(hook.remove)
             self.model.forward(many)
         call = self.call_of(row, one)
-        for head in range(row.n_heads):
-            letter = "g" if row.is_image else "h"
+        for head, node in enumerate(row.heads):
             self.equal(
                 silenced[0][head : head + 1],
                 call(without_inputs(row.o, row.columns(head))),
-                f"{row.name}.{letter}{head}: z set to zero is W_O without the head's columns",
+                f"{node}: z set to zero is W_O without the head's columns",
             )
 
     def call_of(self, row: LayerModules, batch: dict[str, Tensor]) -> Any:

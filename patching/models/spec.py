@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from patching.models.architecture import Architecture, Modality
 from patching.models.nodes import Node
 from patching.models.projections import weight_of
-from patching.models.rows import BoundModules, LayerModules
+from patching.models.rows import BoundModules
 
 UNLIMITED = 10**30
 """What transformers calls a tokenizer's length if there is no limit."""
@@ -60,8 +60,12 @@ class ModelSpec:
     @property
     def heads(self) -> tuple[str, ...]:
         """Names of all heads, row by row: `a0.h0`, `a0.h1`, ..."""
-        letter = "g" if self.family == "resnet" else "h"
-        return tuple(f"{row}.{letter}{head}" for row in self.rows for head in range(self.n_heads))
+        rows = [Node.parse(row) for row in self.rows]
+        return tuple(
+            str(Node("head", row.layer, head, row.stack))
+            for row in rows
+            for head in range(self.n_heads)
+        )
 
 
 def read_spec(
@@ -102,16 +106,11 @@ def read_spec(
         n_token_types=_n_token_types(config, architecture),
         n_parameters=sum(parameter.numel() for parameter in hf.parameters()),
         rows=tuple(row.name for row in rows),
-        mlps=tuple(str(Node("mlp", row.index, stack=base(row))) for row in rows if row.mlp),
-        inputs=tuple(str(Node("input", stack=base(row))) for row in modules.entries),
+        mlps=tuple(str(row.mlp_node) for row in rows if row.mlp_node is not None),
+        inputs=tuple(str(Node("input", stack=row.base)) for row in modules.entries),
         modality=architecture.modality,
         n_decoder_layers=getattr(config, stacks[1].n_layers or "") if len(stacks) > 1 else 0,
     )
-
-
-def base(row: LayerModules) -> str:
-    """Stack that names a row's MLP and input; a ResNet has one input before all stages."""
-    return "" if row.is_image else row.stack.removesuffix(".x")
 
 
 def _d_head(config: Any, architecture: Architecture, d_model: int, modules: BoundModules) -> int:

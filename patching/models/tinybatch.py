@@ -7,13 +7,12 @@ from torch import Tensor
 
 from patching.models.encoding import Encoded
 from patching.models.image_encoding import ImageEncoder
-from patching.models.processors import image_size
+from patching.models.making_encoders import image_shape
 
 if TYPE_CHECKING:
     from patching.models.model import PatchableModel
 
 _LENGTHS = (7, 5)
-_SIZE = (64, 64)
 
 
 def tiny_batch(model: "PatchableModel") -> dict[str, Tensor]:
@@ -44,7 +43,5 @@ def _special(model: "PatchableModel") -> list[int]:
 def _pixels(model: "PatchableModel", generator: torch.Generator) -> Tensor:
     encoder = model.encoder
     assert isinstance(encoder, ImageEncoder), "the caller looked"
-    size = encoder.fixed_size or image_size(model.hf.config) or _SIZE
-    channels = getattr(model.hf.config, "num_channels", 3)
-    values = torch.randn(len(_LENGTHS), channels, *size, generator=generator)
+    values = torch.randn(len(_LENGTHS), *image_shape(model, encoder), generator=generator)
     return values.to(model.device, model.dtype)

@@ -24,7 +24,7 @@ from patching.models.backends.adapters import ADAPTED, adapter_class
 from patching.models.backends.copies import ModelCopy, copy_model, refuse_hooks
 from patching.models.backends.libraries import lens_library
 from patching.models.backends.protocol import OpenModel
-from patching.models.nodes import Activation, Site
+from patching.models.nodes import Activation, Site, own_stack
 from patching.models.rows import LayerModules
 
 _FACTORY = "transformer_lens.factories.architecture_adapter_factory"
@@ -141,7 +141,7 @@ def refuse_unknown(model: OpenModel) -> None:
 
 def hook_name(row: LayerModules, activation: Activation) -> str:
     """TransformerLens' name of one of a row's activations (of `OFFERED`)."""
-    stack = row.stack.removesuffix(".x")
+    stack = own_stack(row.stack)
     block, attention = f"{_BLOCKS[stack]}.{row.index}", _ATTENTION[row.stack]
     match activation:
         case "attn_out":

@@ -2,6 +2,19 @@
 
 from patching.models.architecture import Architecture, RowPaths, StackPaths
 
+BERT_ROW = RowPaths(
+    attention="attention.self",
+    o="attention.output.dense",
+    norm="attention.output.LayerNorm",
+    q="attention.self.query",
+    k="attention.self.key",
+    v="attention.self.value",
+    mlp="output.dense",
+    mlp_in="intermediate",
+    mlp_norm="output.LayerNorm",
+)
+"""Of BERT, and of models that copied its layers."""
+
 BERT = Architecture(
     family="bert",
     model_type="bert",
@@ -10,19 +23,7 @@ BERT = Architecture(
         StackPaths(
             layers="bert.encoder.layer",
             embedding="bert.embeddings",
-            rows=(
-                RowPaths(
-                    attention="attention.self",
-                    o="attention.output.dense",
-                    norm="attention.output.LayerNorm",
-                    q="attention.self.query",
-                    k="attention.self.key",
-                    v="attention.self.value",
-                    mlp="output.dense",
-                    mlp_in="intermediate",
-                    mlp_norm="output.LayerNorm",
-                ),
-            ),
+            rows=(BERT_ROW,),
         ),
     ),
     layout="post-norm",

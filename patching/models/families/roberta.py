@@ -1,6 +1,7 @@
 """RoBERTa: as BERT, with positions that are counted from the id of the padding token."""
 
-from patching.models.architecture import Architecture, RowPaths, StackPaths
+from patching.models.architecture import Architecture, StackPaths
+from patching.models.families.bert import BERT_ROW
 
 ROBERTA = Architecture(
     family="roberta",
@@ -10,19 +11,7 @@ ROBERTA = Architecture(
         StackPaths(
             layers="roberta.encoder.layer",
             embedding="roberta.embeddings",
-            rows=(
-                RowPaths(
-                    attention="attention.self",
-                    o="attention.output.dense",
-                    norm="attention.output.LayerNorm",
-                    q="attention.self.query",
-                    k="attention.self.key",
-                    v="attention.self.value",
-                    mlp="output.dense",
-                    mlp_in="intermediate",
-                    mlp_norm="output.LayerNorm",
-                ),
-            ),
+            rows=(BERT_ROW,),
         ),
     ),
     layout="post-norm",

@@ -24,9 +24,14 @@ from patching.models.cache import ActivationCache
 from patching.models.frames import Frame
 from patching.models.model import PatchableModel
 from patching.models.nodes import Activation, Site
+from patching.models.projections import weight_of
 from patching.models.rows import LayerModules
 
 _BLOCK_BYTES = 2**19
+
+
+MOST_BYTES = 128 * 2**20
+"""Of the changes of all writers in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,14 @@ def flow_sites(model: PatchableModel) -> tuple[Site, ...]:
     names: tuple[Activation, ...] = ("resid_pre", "resid_post", "z", "attn_out", "mlp_out")
     rows = model.modules.layers
     return tuple(dict.fromkeys(row.site(name) for row in rows for name in names if row.has(name)))
+
+
+def fitting_pairs(model: PatchableModel, graph: Graph, longest: int) -> int:
+    """How many pairs of so many positions may run together while all changes are held at once."""
+    first = model.modules.layers[0]
+    width = weight_of(first.o).shape[0] if first.is_image else model.spec.d_model
+    one = len(graph.writers) * longest * width * model.dtype.itemsize
+    return max(1, MOST_BYTES // one)
 
 
 def carry(model: PatchableModel, graph: Graph, runs: TwoRuns) -> Iterator[Arrival]:
@@ -135,8 +148,7 @@ class _Carrier:
             self.changes = change[None]
             return
         rows = self.model.modules.layers
-        base = row.stack.removesuffix(".x")
-        inside = [other for other in rows if other.stack.removesuffix(".x") == base]
+        inside = [other for other in rows if other.base == row.base]
         n = 1 + sum(other.n_heads + (other.mlp is not None) for other in inside)
         self._store = change.new_empty(n, *change.shape)
         if self.layout != "post-norm":
