@@ -1,0 +1,1 @@
+"""How far each discovery algorithm can be trusted: all of them on models whose circuit is known."""

@@ -1,0 +1,36 @@
+"""Runs a validation for the command line: progress, exit codes, table and JSON."""
+
+import sys
+from collections.abc import Sequence
+
+from circuits.compare.command import DONE, guarded, quieten
+from circuits.compare.progress import choose_progress
+from circuits.compare.provenance import Clock
+from circuits.validate.options import ValidateOptions, read_validate_options
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Read the options, validate, and print the table."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return guarded(lambda: _run(read_validate_options(given)))
+
+
+def _run(options: ValidateOptions) -> int:
+    quieten()
+    clock = Clock()
+    progress = choose_progress(options.quiet)
+    progress.ready()
+    progress.stage("import libraries")
+    # Not before the options are known to be good: torch takes seconds.
+    from circuits.validate.running import run_all, summarise  # noqa: PLC0415
+    from circuits.validate.table import draw_table, write_json  # noqa: PLC0415
+
+    try:
+        rows = run_all(options, progress.stage, progress.step)
+    finally:
+        progress.close()
+    summary = summarise(rows, options.methods)
+    sys.stdout.write(f"{draw_table(summary)}\n")
+    if options.json is not None:
+        write_json(options.json, options, rows, summary, clock)
+    return DONE

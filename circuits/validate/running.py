@@ -1,0 +1,145 @@
+"""All plants, all algorithms, and what they come to with intervals over plants."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import torch
+
+from behavior.estimates import Estimate
+from behavior.examples import CONTRASTS
+from behavior.intervals import t_interval
+from circuits.compare.command import quieten
+from circuits.plants import make_plant
+from circuits.validate.options import METRICS, ValidateOptions
+from circuits.validate.scoring import REFERENCE, Case, correlation, describe_case
+
+Announce = Callable[[str], None]
+Step = Callable[[int, int], None]
+
+_Named = tuple[str, str, int]
+"""Kind, family and seed of a plant."""
+
+_PER_SEED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One algorithm on one contrast of one plant.
+
+    Attributes:
+        set: Kind of plant.
+        family: Of the model.
+        seed: Of the plant.
+        contrast: What differed.
+        method: The algorithm.
+        values: By metric; what is not defined is left out.
+        planted: What was planted.
+    """
+
+    set: str
+    family: str
+    seed: int
+    contrast: str
+    method: str
+    values: Mapping[str, float]
+    planted: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def run_all(options: ValidateOptions, announce: Announce, step: Step) -> list[Row]:
+    """Every algorithm on every plant.
+
+    Args:
+        options: What to run.
+        announce: Told the name of each plant that is done.
+        step: Told how many are done, and of all.
+    """
+    plants = [
+        (kind, options.families[i % len(options.families)], _PER_SEED * options.seed + i)
+        for kind in options.sets
+        for i in range(options.plants)
+    ]
+    jobs = min(options.jobs, len(plants))
+    run = _run_apart if jobs > 1 else _run_here
+    rows: list[list[Row]] = [[] for _ in plants]
+    for done, (i, found) in enumerate(run(options, plants, jobs), start=1):
+        rows[i] = found
+        kind, family, seed = plants[i]
+        announce(f"{done} of {len(plants)} plants: {kind} ({family}, seed {seed})")
+        step(done, len(plants))
+    return [row for found in rows for row in found]
+
+
+def summarise(
+    rows: Sequence[Row], methods: Sequence[str]
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """By set, method and metric: the mean over plants with a t interval.
+
+    A plant counts once, with the mean of its two contrasts.
+    """
+    sets = dict.fromkeys(row.set for row in rows)
+    return {
+        kind: {
+            method: {metric: _estimate(rows, kind, method, metric) for metric in METRICS}
+            for method in methods
+        }
+        for kind in sets
+    }
+
+
+def _run_here(
+    options: ValidateOptions, plants: Sequence[_Named], jobs: int
+) -> Iterator[tuple[int, list[Row]]]:
+    for i, named in enumerate(plants):
+        yield i, _run_plant(options, *named)
+
+
+def _run_apart(
+    options: ValidateOptions, plants: Sequence[_Named], jobs: int
+) -> Iterator[tuple[int, list[Row]]]:
+    """In processes of their own, with one thread each: the models are too small for more."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_prepare) as pool:
+        futures = {pool.submit(_run_plant, options, *named): i for i, named in enumerate(plants)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    quieten()
+    torch.set_num_threads(1)
+
+
+def _run_plant(options: ValidateOptions, kind: str, family: str, seed: int) -> list[Row]:
+    plant = make_plant(kind, family, seed)
+    rows: list[Row] = []
+    for place, contrast in enumerate(CONTRASTS):
+        case = Case(plant, contrast, options.n_pairs)
+        exact = case.score(REFERENCE)
+        planted = {**describe_case(case), "draws": plant.draws + 1}
+        for method in options.methods:
+            # Chance is drawn anew for each case; one draw for all would be no chance.
+            drawn = {"seed": seed * len(CONTRASTS) + place} if method == "random" else {}
+            changed = {**drawn, **options.option.get(method, {})}
+            scores, seconds = exact if method == REFERENCE else case.score(method, **changed)
+            values = {**case.measure(scores), "seconds": seconds}
+            r = correlation(scores, exact[0])
+            if r is not None:
+                values["pearson"] = r
+            rows.append(Row(kind, family, seed, contrast, method, values, planted))
+    return rows
+
+
+def _estimate(rows: Sequence[Row], kind: str, method: str, metric: str) -> Estimate:
+    found: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        if (row.set, row.method) == (kind, method) and metric in row.values:
+            found.setdefault((row.family, row.seed), []).append(row.values[metric])
+    if not found:
+        return Estimate.null("its scores are in another unit than exact effects")
+    return t_interval([fmean(values) for values in found.values()])
