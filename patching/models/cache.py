@@ -13,7 +13,7 @@ Value = float | Tensor
 """What a site is set to: a number, or a tensor that has the site's shape or broadcasts to it."""
 
 
-class ActivationCache(Mapping["Site | str", Tensor]):
+class ActivationCache(Mapping[Site | str, Tensor]):
     """Activations by site; the shapes are in `patching.models.nodes`.
 
     Read it with a `Site`, its text (`L3.z`, `L3.h5.z`), a TransformerLens name or a node's name.
