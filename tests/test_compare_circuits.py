@@ -18,7 +18,7 @@ from circuits.compare.circuit_numbers import MOST_DRAWN
 from circuits.compare.config import DISCOVERIES
 from circuits.compare.discovering import MOST_PAIRS, TOO_FEW, halves
 from circuits.compare.figures.circuit import circuit_figure
-from circuits.compare.figures.layout import links_of, place_nodes
+from circuits.compare.figures.layout import place_nodes
 from circuits.compare.options import read_options
 from circuits.compare.reading import branch, estimate, listing
 from circuits.compare.report import render
@@ -236,13 +236,6 @@ def test_nodes_stand_in_levels_from_the_inputs_up() -> None:
     assert placed.levels == ("input", "a0", "m0", "logits")
     assert placed.places["a0.h0"] == (-1.0, 1.0) and placed.places["a0.h1"] == (1.0, 1.0)
     assert placed.places["logits"] == (0.0, 3.0)
-
-
-def test_q_k_and_v_are_one_line_and_all_in_the_box() -> None:
-    found = links_of([("m0->a1.h0<q>", 0.5), ("m0->a1.h0<v>", -0.2), ("m0->m1", 1.0)], "logits")
-    assert [(link.writer, link.reader) for link in found] == [("m0", "a1.h0"), ("m0", "m1")]
-    assert found[0].score == pytest.approx(0.3)
-    assert found[0].parts == ("q: +0.5 logits", "v: -0.2 logits")
 
 
 def test_two_large_circuits_are_not_drawn_over_each_other() -> None:

@@ -1,41 +1,19 @@
 """The page in a real headless Chromium: drawn, quiet, offline, readable on a phone."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from browsing import NEEDS_BROWSER, Visit, opened_browser
+from playwright.sync_api import Browser
 from results import made_up_image_result, made_up_result
 
 from behavior.images import encode_data_uri
 from circuits.compare.heatmaps import write_heatmaps
 from circuits.compare.report import render, write_report
 
-CHROMIUM = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)"
-    ),
-]
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -47,35 +25,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with opened_browser() as opened:
         yield opened
-        opened.close()
-
-
-class Visit:
-    """A page that was opened, with all it complained about and asked for."""
-
-    def __init__(self, browser: Browser, file: Path, width: int, scheme: str = "light") -> None:
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,  # pyright: ignore[reportArgumentType]
-        )
-        self.page: Page = context.new_page()
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._note)
-        self.page.goto(file.as_uri())
-        self.page.wait_for_selector("body[data-drawn]", timeout=30_000)
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def _note(self, request: Request) -> None:
-        self.requests.append(request.url)
 
 
 @pytest.fixture(scope="module")

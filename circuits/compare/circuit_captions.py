@@ -67,8 +67,8 @@ def circuit_caption(result: Result, role: Role) -> str:
         )
     return (
         f"{_capital('; '.join(parts))}. Red carries the contrast, blue works against it. Solid: "
-        "core, dashed: shortcut; a click in the legend hides or shows one of them. Wider is "
-        "larger, within each contrast; q, k and v of a head are one line, the box names them."
+        "core, dashed: shortcut. Wider is larger, within each contrast; q, k and v of a head bend "
+        "by unequal amounts, q least. The dot of an edge opens its box."
     )
 
 

@@ -12,6 +12,7 @@ from circuits.compare.discovering import TOO_FEW, ContrastCircuits, ModelCircuit
 from circuits.compare.measuring import Draws
 from circuits.compare.relative import TotalRange, relative_means
 from circuits.compare.storage import Arrays, Json
+from circuits.discovery.scores import EdgeScores
 from circuits.discovery.search import ENOUGH
 from circuits.faithfulness_result import Faithfulness, SizePoint
 from circuits.selection import pruned, top_k
@@ -57,7 +58,8 @@ def _describe(model: ModelCircuits, divisor: TotalRange, draws: Resamples) -> Js
     found = model.contrasts
     return {
         "circuits": {
-            contrast: _describe_circuit(model.method, each) for contrast, each in found.items()
+            contrast: _describe_circuit(model.method, each, draws)
+            for contrast, each in found.items()
         },
         "direct": {
             contrast: _describe_direct(each, divisor, draws) for contrast, each in found.items()
@@ -66,7 +68,7 @@ def _describe(model: ModelCircuits, divisor: TotalRange, draws: Resamples) -> Js
     }
 
 
-def _describe_circuit(method: str, found: ContrastCircuits) -> Json:
+def _describe_circuit(method: str, found: ContrastCircuits, draws: Resamples) -> Json:
     if found.scores is None or found.measured is None:
         return {"method": method, "value": None, "reason": TOO_FEW, "n": 0}
     scores, measured = found.scores, found.measured
@@ -88,7 +90,7 @@ def _describe_circuit(method: str, found: ContrastCircuits) -> Json:
             "least": ENOUGH,
             "reached": (size.faithfulness.value or 0.0) >= ENOUGH,
             "unit": scores.unit,
-            "edges": [] if size.faithfulness.value is None else _strongest(circuit),
+            "edges": [] if size.faithfulness.value is None else _strongest(circuit, scores, draws),
         },
         "completeness": size.complement.to_json(),
         "faithfulness": [point.to_json() for point in measured.points],
@@ -96,11 +98,23 @@ def _describe_circuit(method: str, found: ContrastCircuits) -> Json:
     }
 
 
-def _strongest(circuit: Circuit) -> list[Json]:
-    """At most `MOST_DRAWN` edges by size, in the order of the graph."""
+def _strongest(circuit: Circuit, scores: EdgeScores, draws: Resamples) -> list[Json]:
+    """At most `MOST_DRAWN` edges by size, in the order of the graph, with intervals over units.
+
+    Edges that were chosen together have one score for all pairs, so no interval.
+    """
     strength = np.abs(np.array(circuit.scores))
-    order = np.argsort(-strength, kind="stable")[:MOST_DRAWN]
-    return [{"edge": circuit.edges[i], "score": circuit.scores[i]} for i in sorted(order)]
+    order = sorted(np.argsort(-strength, kind="stable")[:MOST_DRAWN])
+    stored: list[Json] = [{"edge": circuit.edges[i], "score": circuit.scores[i]} for i in order]
+    if scores.level == "joint":
+        return stored
+    places = [scores.edges.index(circuit.edges[i]) for i in order]
+    values = scores.values[:, places].double().cpu().numpy()
+    found = estimate_means(values, draws.over(scores.units))
+    return [
+        {**edge, "low": each.low, "high": each.high, "n": each.n}
+        for edge, each in zip(stored, found, strict=True)
+    ]
 
 
 def _describe_direct(found: ContrastCircuits, divisor: TotalRange, draws: Resamples) -> Json:

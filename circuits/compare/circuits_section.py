@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from circuits.compare import circuit_captions as captions
+from circuits.compare.edge_filters import edge_filters, edge_list
 from circuits.compare.figures.circuit import circuit_height
 from circuits.compare.figures.direct import direct_height
 from circuits.compare.markup import columns, paragraph, plot, section
@@ -46,12 +47,14 @@ def _faithfulness(result: Result) -> str:
         )
     )
     graphs = "".join(
-        plot(
+        edge_filters(result, role)
+        + plot(
             f"circuit-{role}",
             captions.circuit_caption(result, role),
             f"Circuits of the {role}",
             circuit_height(result, role),
         )
+        + edge_list(result, role)
         for role in pair(result)
     )
     return (

@@ -1,6 +1,6 @@
 """Every figure of the report, each a function from a stored result to a plotly `Figure`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -12,6 +12,7 @@ from circuits.compare.figures.attribution import attribution_figure
 from circuits.compare.figures.cells import agreement_figure, confidence_figure
 from circuits.compare.figures.circuit import circuit_figure
 from circuits.compare.figures.direct import direct_figure
+from circuits.compare.figures.edge_slider import add_edge_slider
 from circuits.compare.figures.faithfulness import faithfulness_figure
 from circuits.compare.figures.heads import heads_figure, heads_panel
 from circuits.compare.figures.layers import layers_figure
@@ -75,9 +76,36 @@ class ComparisonFigures:
         """How far circuits of each size carry the contrast alone, and random ones."""
         return faithfulness_figure(self.result, contrast)
 
-    def circuit(self, role: Role = "student") -> go.Figure:
-        """The circuits of one model as a layered graph."""
-        return circuit_figure(self.result, role)
+    def circuit(
+        self,
+        role: Role = "student",
+        *,
+        most_edges: int | None = None,
+        node: str | None = None,
+        parts: Collection[str] | None = None,
+        whole_paths: bool = False,
+    ) -> go.Figure:
+        """The circuits of one model as a layered graph, with a slider for the number of edges.
+
+        Args:
+            role: Teacher or student.
+            most_edges: Only the strongest of each circuit.
+            node: Only edges into or out of this one, such as `a1.h3`.
+            parts: Only what is read in these ways: `q`, `k`, `v`, `mlp`, `group`, `classifier`.
+            whole_paths: With a node: everything upstream and downstream of it as well.
+
+        Raises:
+            DataError: If a number, a node or a way of reading makes no sense for these circuits.
+        """
+        figure = circuit_figure(
+            self.result,
+            role,
+            most_edges=most_edges,
+            node=node,
+            parts=parts,
+            whole_paths=whole_paths,
+        )
+        return add_edge_slider(figure)
 
     def direct(self, role: Role = "student") -> go.Figure:
         """What moves the margin of one model directly."""
@@ -113,7 +141,7 @@ def _circuit_figures(figures: ComparisonFigures) -> dict[str, go.Figure]:
         drawn[f"faithfulness-{contrast}"] = figures.faithfulness(contrast)
     for role in pair(result):
         if circuit_contrasts(result, role):
-            drawn[f"circuit-{role}"] = figures.circuit(role)
+            drawn[f"circuit-{role}"] = circuit_figure(result, role)
         if direct_contrasts(result, role):
             drawn[f"direct-{role}"] = figures.direct(role)
     return drawn

@@ -1,6 +1,6 @@
 """Where the nodes of a circuit stand: levels from the inputs below to the logits above."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from circuits.compare.reading import is_head
@@ -8,23 +8,6 @@ from circuits.compare.reading import is_head
 INPUT_LEVEL = "input"
 LEVEL_HEIGHT = 26
 """Pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """All edges of a circuit from one node into another; q, k and v are one line.
-
-    Attributes:
-        writer: Name of the node that writes.
-        reader: Name of the node that reads.
-        score: Sum over the edges.
-        parts: What the hover box says of each edge.
-    """
-
-    writer: str
-    reader: str
-    score: float
-    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +42,6 @@ def place_nodes(edges: Sequence[str]) -> NodeLayout:
     return NodeLayout(places, tuple(by_level))
 
 
-def links_of(edges: Iterable[tuple[str, float]], unit: str) -> list[Link]:
-    """Edges with their scores, brought together by pair of nodes."""
-    grouped: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    for edge, score in edges:
-        grouped.setdefault((writer_of(edge), reader_of(edge)), []).append((edge, score))
-    return [
-        Link(
-            writer,
-            reader,
-            sum(score for _, score in found),
-            tuple(f"{_part_of(edge)}{score:+.3g} {unit}" for edge, score in found),
-        )
-        for (writer, reader), found in grouped.items()
-    ]
-
-
 def writer_of(edge: str) -> str:
     """The node that writes, such as `a0.h1` in `a0.h1->a3.h5<q>`."""
     return edge.partition("->")[0]
@@ -83,11 +50,6 @@ def writer_of(edge: str) -> str:
 def reader_of(edge: str) -> str:
     """The node that reads, such as `a3.h5` in `a0.h1->a3.h5<q>`."""
     return edge.partition("->")[2].partition("<")[0]
-
-
-def _part_of(edge: str) -> str:
-    part = edge.partition("<")[2].rstrip(">")
-    return f"{part}: " if part else ""
 
 
 def _level_of(node: str) -> str:
