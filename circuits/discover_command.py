@@ -58,7 +58,8 @@ def _discover(
     from circuits.faithfulness import faithfulness  # noqa: PLC0415
 
     logging.disable_progress_bar()
-    extra: dict[str, Any] = {} if options.steps is None else {"steps": options.steps}
+    named = {"steps": options.steps, "attention": options.attention}
+    extra: dict[str, Any] = {name: given for name, given in named.items() if given is not None}
     score = method_of(options.method, extra)
     progress.stage("open the model")
     model, pairs = _open(options)
@@ -78,6 +79,7 @@ def _discover(
         testing,
         by=options.by,
         circuit=circuit,
+        frozen=options.frozen,
         seed=options.seed,
         progress=progress.step,
         **shared,
@@ -168,6 +170,22 @@ def _lines(
         f"Faithfulness {said(point.faithfulness)}, all other edges {said(point.complement)}, as "
         f"many random edges {said(point.random)}",
         f"CMD {said(measured.cmd)}, of random edges {said(measured.random_cmd)}",
+        *_frozen_lines(measured),
         f"Measured on {len(measured.tested_units)} units that did not choose it.",
         f"Written to {options.folder}",
+    )
+
+
+def _frozen_lines(measured: "Faithfulness") -> tuple[str, ...]:
+    from circuits.faithfulness_result import said  # noqa: PLC0415
+
+    point = measured.circuit
+    if point is None or point.frozen is None:
+        return ()
+    curve = ", ".join(
+        f"{each.percent:.3g}% {said(each.frozen)}" for each in measured.points if each.frozen
+    )
+    return (
+        f"With gates frozen, a diagnostic and not a result: {said(point.frozen)}; of the strongest "
+        f"{curve}",
     )

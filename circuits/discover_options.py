@@ -13,6 +13,7 @@ from circuits.compare.options import OneLineParser, short_name, whole
 
 SELECTIONS = ("top_k", "greedy", "stable")
 ORDERS = ("abs", "signed")
+ATTENTION = ("linear", "exact_pattern")
 
 _EPILOG = """\
 A model is a name in checkpoints.yaml, a local Hugging Face folder, or a hub id. Edges are chosen on
@@ -36,11 +37,13 @@ class DiscoverOptions:
         contrast: `core` or `shortcut`.
         method: Algorithm.
         steps: Of the algorithm; None leaves its default.
+        attention: How it passes the softmax of attention; None leaves its default.
         size: Edges to keep, or None.
         percent: Share of the edges to keep, or None.
         select: How edges are selected.
         by: How they are ranked.
         direction: Noise or denoise.
+        frozen: Whether circuits are also run with frozen gates, as a diagnostic.
         n_pairs: At most so many.
         seed: Of the pairs drawn, the halves and the resamples.
         device: Such as `cpu`, `cuda`.
@@ -60,11 +63,13 @@ class DiscoverOptions:
     contrast: Literal["core", "shortcut"]
     method: Method
     steps: int | None
+    attention: Literal["linear", "exact_pattern"] | None
     size: int | None
     percent: float | None
     select: Literal["top_k", "greedy", "stable"]
     by: Literal["abs", "signed"]
     direction: Direction
+    frozen: bool
     n_pairs: int
     seed: int
     device: str
@@ -141,6 +146,11 @@ def _add_discovery(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--steps", metavar="N", type=whole, help="of the method, where it has any")
     group.add_argument(
+        "--attention",
+        choices=ATTENTION,
+        help="how a gradient method takes edges into q and k through the softmax (linear)",
+    )
+    group.add_argument(
         "--size",
         metavar="K",
         type=_size,
@@ -152,6 +162,11 @@ def _add_discovery(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--by", choices=ORDERS, default="abs", help="(default %(default)s)")
     group.add_argument("--direction", choices=DIRECTIONS, default="noise")
+    group.add_argument(
+        "--frozen",
+        action="store_true",
+        help="also run circuits with frozen norms and ReLUs: a diagnostic, not a result",
+    )
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:

@@ -12,11 +12,13 @@
 4. Minimality: for the smallest circuit with f >= .9, the drop of f when one edge is left out.
 5. Redundancy: pairs of nodes that together matter more than the sum of each alone.
 
-Everything is run live (`circuits.live`). Intervals are bootstrap percentiles over units within
-templates, tests flip the signs of units, and q values are Benjamini-Hochberg's.
+Everything is run live (`circuits.live`); `frozen=True` puts the f of runs with frozen gates beside
+the curve, as a diagnostic (`circuits.frozen`). Intervals are bootstrap percentiles over units
+within templates, tests flip the signs of units, and q values are Benjamini-Hochberg's.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from behavior.errors import DataError
@@ -25,7 +27,7 @@ from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from behavior.resampling import Resamples, resample_units, split_units
 from circuits.circuit import Circuit
-from circuits.circuit_runs import measure_circuits
+from circuits.circuit_runs import CircuitMargins, measure_circuits
 from circuits.discovery.edge_runs import EdgeRunner
 from circuits.discovery.scores import EdgeScores
 from circuits.discovery.search import ENOUGH, PERCENTS
@@ -36,6 +38,7 @@ from circuits.faithfulness_result import (
     Minimality,
     SizePoint,
 )
+from circuits.frozen import measure_frozen
 from circuits.graph import Graph
 from circuits.ratios import Ratios
 from circuits.selection import By, Kept, pruned
@@ -53,6 +56,7 @@ def faithfulness(
     percents: Sequence[float] = PERCENTS,
     most_edges: int = 64,
     most_nodes: int = 6,
+    frozen: bool = False,
     readout: Readout | None = None,
     collapse: Collapse = "logsumexp",
     batch_size: int | None = None,
@@ -75,6 +79,7 @@ def faithfulness(
         percents: Sizes, in percent of all edges, rising.
         most_edges: Edges that are tested for minimality, the weakest first.
         most_nodes: Strongest nodes whose pairs are tested for redundancy; 0 tests none.
+        frozen: Whether each size is run with frozen gates too; never a result.
         readout: From the model's classes to labels and foils; by their names if missing.
         collapse: How the logits of several classes become one.
         batch_size: Pairs in a chunk; None fits the processor's cache.
@@ -100,6 +105,8 @@ def faithfulness(
     measured = measure_circuits(runner, plan.circuits, progress)
     ratios = Ratios(measured, resamples)
     points = plan.points(ratios)
+    if frozen:
+        points = _with_frozen(plan, points, measured, resamples, progress)
     n = len(plan.percents)
     areas = [ratios.areas(columns[:n], plan.percents) for columns in plan.curves]
     return Faithfulness(
@@ -129,6 +136,19 @@ def faithfulness(
             "scores": _settings(found),
         },
     )
+
+
+def _with_frozen(
+    plan: CircuitPlan,
+    points: Sequence[SizePoint],
+    live: CircuitMargins,
+    resamples: Resamples,
+    progress: Progress | None,
+) -> tuple[SizePoint, ...]:
+    """The points with what the same circuits answer when gates are frozen."""
+    values = measure_frozen(plan.runner, plan.sets, progress)
+    ratios = Ratios(CircuitMargins(values, live.clean, live.corrupted), resamples)
+    return tuple(replace(point, frozen=ratios.share([i])) for i, point in enumerate(points))
 
 
 def _minimality(

@@ -24,6 +24,7 @@ class SizePoint:
         complement: f of all other edges alone; near 0 where the circuit is complete.
         random: f of as many random edges.
         steps: f by the cells of the pair, such as `A->C`; empty without quads.
+        frozen: f with gates frozen (`circuits.frozen`), a diagnostic; None if it was not asked for.
     """
 
     percent: float
@@ -33,6 +34,7 @@ class SizePoint:
     complement: Estimate
     random: Estimate
     steps: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
+    frozen: Estimate | None = None
 
     def to_json(self) -> dict[str, object]:
         """All fields."""
@@ -44,6 +46,7 @@ class SizePoint:
             "complement": self.complement.to_json(),
             "random": self.random.to_json(),
             "steps": {step: found.to_json() for step, found in self.steps.items()},
+            "frozen": None if self.frozen is None else self.frozen.to_json(),
         }
 
 

@@ -3,7 +3,8 @@
 One forward and one backward give them all. q, k and v of a head read the same stream; the gradient
 at what q reads is that at q, carried back through W_Q. An MLP's gradient is the one that arrives
 through the MLP alone, not through the stream beside it. Norms are live: the gradient is taken after
-the norm that the readers of a point share (pre-norm), or at the stream (post-norm).
+the norm that the readers of a point share (pre-norm), or at the stream (post-norm). The gradient at
+an attention pattern is that at z times the values that the pattern weighs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ class ReaderGradients:
             or `mlp_out` of a row may be given besides: nothing flows back through such a row.
         margins: Of each pair.
         recorded: Sites whose values are kept.
+        patterns: Whether gradients at attention patterns are kept too.
 
     Attributes:
         margins: [pair] the margins, in logits.
@@ -53,10 +55,11 @@ class ReaderGradients:
         values: Mapping[Site, Tensor | None],
         margins: Margins,
         recorded: Sequence[Site] = (),
+        patterns: bool = False,
     ) -> None:
         self.model = model
         self.graph = graph
-        run = _run(model, batch, values, margins, recorded)
+        run = _run(model, batch, values, margins, recorded, patterns)
         self.margins, self.cache, self._slopes = run.margins, run.cache, run.slopes
         if any(row.is_image for row in model.modules.layers):
             self._slopes |= _pulled_back_groups(model, run)
@@ -67,19 +70,32 @@ class ReaderGradients:
 
     def parts(self, point: Point) -> Iterator[Float[Tensor, "reader batch pos d_model"]]:
         """The same for some readers at a time, in order."""
+        return (self.part(point, name) for name in self.names(point))
+
+    def names(self, point: Point) -> tuple[str, ...]:
+        """What `part` is asked for: q, k, v, or "" where readers are no parts of attention."""
+        if point.kind == "cross":
+            return ("k", "v")
+        if point.kind != "heads" or point.row is None:
+            return ("",)
+        row = self.model.modules.layers[point.row]
+        if row.is_image:
+            return ("",)
+        return ("q",) if row.stack.endswith(".x") else PARTS
+
+    def part(self, point: Point, name: str) -> Float[Tensor, "reader batch pos d_model"]:
+        """At what the readers of one name read."""
         rows = self.model.modules.layers
-        row = None if point.row is None else rows[point.row]
-        if row is None:
-            yield self._slopes[rows[-1].site("resid_post")][None]
-        elif point.kind == "mlp":
-            yield self._slopes[_reads(row)][None]
-        elif row.is_image:
-            yield self._slopes[row.attention]
-        elif point.kind == "cross":
-            yield from (self._heads(row, part) for part in ("k", "v"))
-        else:
-            parts = ("q",) if row.stack.endswith(".x") else PARTS
-            yield from (self._heads(row, part) for part in parts)
+        if point.row is None:
+            return self._slopes[rows[-1].site("resid_post")][None]
+        row = rows[point.row]
+        if point.kind == "mlp":
+            return self._slopes[_reads(row)][None]
+        return self._slopes[row.attention] if row.is_image else self._heads(row, name)
+
+    def pattern(self, row: LayerModules) -> Float[Tensor, "batch head dst src"]:
+        """At the attention pattern of a row; asked only if `patterns` were."""
+        return self._slopes[row.site("pattern")]
 
     @classmethod
     def mean(cls, runs: "Iterable[ReaderGradients]") -> "ReaderGradients":
@@ -121,10 +137,11 @@ def _run(
     given: Mapping[Site, Tensor | None],
     margins: Margins,
     recorded: Sequence[Site],
+    patterns: bool,
 ) -> _Run:
     rows = model.modules.layers
     sites = [rows[-1].site("resid_post")]
-    sites += [row.site("z") for row in rows if row.is_image]
+    sites += [row.site("z") for row in rows if row.is_image or patterns]
     sites += [row.site(part) for row in rows for part in ("q", "k", "v") if row.has(part)]
     seen: dict[nn.Module, Tensor] = {}
     images: dict[nn.Module, Tensor] = {}
@@ -155,8 +172,27 @@ def _run(
     by_place = dict(zip(places, slopes, strict=True))
     for site in set(given) & set(by_place):
         by_place[site] = torch.zeros_like(by_place[site])
+    if patterns:
+        by_place |= _at_patterns(rows, values, by_place)
     cache = ActivationCache({site: values[site].detach() for site in recorded}, values.frames)
     return _Run(found.detach(), cache, by_place, images)
+
+
+def _at_patterns(
+    rows: Sequence[LayerModules],
+    values: Mapping[Site, Tensor],
+    slopes: Mapping[Site | nn.Module, Tensor],
+) -> dict[Site, Tensor]:
+    """Gradients there, from those at z, which is the pattern times v."""
+    return {
+        row.site("pattern"): einsum(
+            slopes[row.site("z")],
+            values[row.site("v")].detach(),
+            "b dst head d, b src head d -> b head dst src",
+        )
+        for row in rows
+        if row.has("pattern")
+    }
 
 
 def _as_leaf(given: Tensor | None, current: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def test_a_run_writes_circuit_scores_and_faithfulness(
     circuit, scores = Circuit.load(folder / "circuit.json"), EdgeScores.load(folder)
     measured = json.loads((folder / "faithfulness.json").read_text())
     assert circuit.provenance["selected"] == len(scores.edges) // 5
-    assert scores.settings == {"steps": 2, "rule": "midpoint"}
+    assert scores.settings == {"steps": 2, "rule": "midpoint", "attention": "linear"}
     assert measured["held_out"] and measured["circuit"]["n_edges"] == len(circuit)
     assert set(scores.units) == set(measured["chosen_units"])
     assert not set(scores.units) & set(measured["tested_units"])

@@ -16,6 +16,7 @@ from behavior.examples import Pairs
 from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
 from circuits.discovery.edge_runs import BothRuns, EdgeRunner
+from circuits.discovery.patterns import Attention
 from circuits.discovery.scores import EdgeScores
 from circuits.discovery.steps import Rule, between, shares
 from circuits.gradients import ReaderGradients
@@ -35,6 +36,7 @@ def score(
     progress: Progress | None = None,
     steps: int = 5,
     rule: Rule = "midpoint",
+    attention: Attention = "linear",
 ) -> EdgeScores:
     """Scores of all edges, in logits.
 
@@ -48,12 +50,14 @@ def score(
         progress: Likewise.
         steps: Points at which the gradient is taken.
         rule: Where they lie in equal steps.
+        attention: As in `EdgeRunner`; an exact change of a pattern in the run that is patched into
+            meets the mean of the gradients at that pattern.
 
     Raises:
         DataError: If there are fewer steps than one.
     """
     at = shares(steps, rule)
-    runner = EdgeRunner(model, pairs, direction, readout, collapse, batch_size, progress)
+    runner = EdgeRunner(model, pairs, direction, readout, collapse, batch_size, progress, attention)
 
     def estimate(both: BothRuns) -> Float[Tensor, "batch edge"]:
         points = (
@@ -62,4 +66,5 @@ def score(
         )
         return runner.contract(both, ReaderGradients.mean(points))
 
-    return runner.score(estimate, "eap_ig_inputs", settings={"steps": steps, "rule": rule})
+    settings = {"steps": steps, "rule": rule, "attention": attention}
+    return runner.score(estimate, "eap_ig_inputs", settings=settings)

@@ -6,11 +6,12 @@ gradients are taken; the score of an edge u -> v is then, for each pair,
 
     sum over positions of (clean - corrupted, of u, as v sees it) . d margin / d what v reads
 
-which is positive where the edge carries the contrast, in both directions.
+which is positive where the edge carries the contrast, in both directions. Edges into q and k may
+instead be scored by the exact change of the attention pattern; see `circuits.discovery.patterns`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -20,51 +21,17 @@ from behavior.errors import DataError
 from behavior.examples import Pairs
 from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
+from circuits.discovery.patterns import Attention, PatternChanges, mean_scores, recorded_calls
 from circuits.discovery.scores import EdgeScores, Level
+from circuits.discovery.sides import BothRuns as BothRuns
+from circuits.discovery.sides import Side as Side
 from circuits.gradients import ReaderGradients
 from circuits.graph import Graph
 from circuits.stream import TwoRuns, carry, fitting_pairs, flow_sites
 from patching.effects import Direction
-from patching.models.cache import ActivationCache
 from patching.models.model import PatchableModel
 from patching.models.nodes import Site
 from patching.runs import PairRunner, Progress
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One run of some pairs.
-
-    Attributes:
-        batch: Keyword arguments of the model.
-        margins: [pair] in logits.
-        cache: Values at `flow_sites`.
-        gradients: At what every reader reads; None unless asked for.
-    """
-
-    batch: Mapping[str, Tensor]
-    margins: Float[Tensor, " batch"]
-    cache: ActivationCache
-    gradients: ReaderGradients | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BothRuns:
-    """Both runs of some pairs.
-
-    Attributes:
-        pairs: Positions of the pairs.
-        clean: The clean run.
-        corrupted: The corrupted run.
-        target: The one that is patched into.
-        source: The other.
-    """
-
-    pairs: list[int]
-    clean: Side
-    corrupted: Side
-    target: Side
-    source: Side
 
 
 class EdgeRunner:
@@ -78,10 +45,12 @@ class EdgeRunner:
         collapse: How the logits of several classes become one.
         batch_size: Pairs in a chunk; None fits the processor's cache.
         progress: Called after each chunk.
+        attention: How changes pass the softmax of attention: `linear`, or `exact_pattern`, which
+            forms the pattern anew for every edge into q and k. A ResNet has none of either.
 
     Raises:
-        DataError: If there are no pairs, they are not aligned, or the model's backend is not plain
-            hooks.
+        DataError: If there are no pairs, they are not aligned, the model's backend is not plain
+            hooks, or the option is unknown.
     """
 
     def __init__(
@@ -93,7 +62,12 @@ class EdgeRunner:
         collapse: Collapse = "logsumexp",
         batch_size: int | None = None,
         progress: Progress | None = None,
+        attention: Attention = "linear",
     ) -> None:
+        if attention not in get_args(Attention):
+            raise DataError(
+                f"Unknown attention {attention!r}; expected 'linear' or 'exact_pattern'."
+            )
         if model.backend.name != "hooks":
             raise DataError(
                 f"Circuits run on plain hooks only, not on {model.backend.name!r}. Load the model "
@@ -109,6 +83,7 @@ class EdgeRunner:
         self.runner = PairRunner(model, pairs, direction, readout, collapse)
         self._batch_size = batch_size
         self._progress = progress
+        self._exact = attention == "exact_pattern"
 
     def chunks(self) -> Iterator[list[int]]:
         """Positions of all pairs in chunks of similar length; progress is told after each."""
@@ -152,15 +127,40 @@ class EdgeRunner:
         """Where the embeddings enter."""
         return tuple(row.site("resid_pre") for row in self.model.modules.entries)
 
-    def contract(self, both: BothRuns, gradients: ReaderGradients) -> Float[Tensor, "batch edge"]:
-        """Changes of writers times gradients at readers, edge by edge."""
+    def contract(
+        self,
+        both: BothRuns,
+        gradients: ReaderGradients,
+        patterns: Sequence[PatternChanges] | None = None,
+    ) -> Float[Tensor, "batch edge"]:
+        """Changes of writers times gradients at readers, edge by edge.
+
+        Args:
+            both: Both runs.
+            gradients: At what every reader reads.
+            patterns: Changes of patterns, which score the edges into q and k by their mean; none
+                score them by the gradients too. By default those of the target run, if asked for.
+        """
         runs = TwoRuns(both.corrupted.cache, both.clean.cache)
-        found = [
-            _products(arrival.changes, slopes)
-            for arrival in carry(self.model, self.graph, runs)
-            for slopes in gradients.parts(arrival.point)
-        ]
+        exact = self.patterns(both, both.target, gradients) if patterns is None else patterns
+        found: list[Tensor] = []
+        for arrival in carry(self.model, self.graph, runs):
+            point = arrival.point
+            for name in gradients.names(point):
+                if exact and name in ("q", "k") and point.row is not None:
+                    row = self.model.modules.layers[point.row]
+                    found.append(mean_scores(exact, row, name, arrival.changes))
+                else:
+                    found.append(_products(arrival.changes, gradients.part(point, name)))
         return torch.cat(found, dim=1)
+
+    def patterns(
+        self, both: BothRuns, side: Side, gradients: ReaderGradients
+    ) -> list[PatternChanges]:
+        """Changes of one side's attention patterns, if they were asked for and it has any."""
+        calls = recorded_calls(self.model, dict(side.batch)) if self._exact else {}
+        sign = -1 if side is both.clean else 1
+        return [PatternChanges(self.model, calls, gradients, sign)] if calls else []
 
     def margins(self) -> tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]]:
         """Margins of all pairs in the clean and in the corrupted run, in logits."""
@@ -249,7 +249,9 @@ class EdgeRunner:
         def margins(logits: Tensor) -> Tensor:
             return self.runner.margins(logits, rows)
 
-        return ReaderGradients(self.model, self.graph, batch, values, margins, recorded)
+        return ReaderGradients(
+            self.model, self.graph, batch, values, margins, recorded, self._exact
+        )
 
 
 def _products(

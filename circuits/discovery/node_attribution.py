@@ -2,7 +2,8 @@
 
 A baseline at the level of nodes: it cannot tell the edges of one writer apart. Gradients are taken
 in the run that is patched into (or, with `steps`, between the two), norms are live; see
-`patching.attribution`.
+`patching.attribution`. There is no option `attention`: a node here is what a head or an MLP writes,
+and its gradient sums over all attention that follows, so there is no one pattern to form anew.
 """
 
 import torch

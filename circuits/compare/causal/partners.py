@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from behavior.examples import CELLS, Quad
+from behavior.examples import CELLS, Cell, Quad
 from behavior.inputs import Input
 
 
@@ -22,7 +22,7 @@ def other_examples(quads: Sequence[Quad[Input]], lengths: Sequence[int], seed: i
         [cell of each quad] position among all cells.
     """
     rng = np.random.default_rng(seed)
-    places = [(quad, cell) for quad in quads for cell in CELLS]
+    places: list[tuple[Quad[Input], Cell]] = [(quad, cell) for quad in quads for cell in CELLS]
     truths = [quad.truth(cell).casefold() for quad, cell in places]
     close = _exchanged([(places[i][1], t, lengths[i]) for i, t in enumerate(truths)], rng)
     loose = _exchanged([(t, lengths[i]) for i, t in enumerate(truths)], rng)

@@ -76,6 +76,7 @@ def measure_removal(
     testing: HeadSets,
     teacher: QuadAnswers,
     *,
+    among: Sequence[str] | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
     progress: Progress | None = None,
@@ -86,12 +87,14 @@ def measure_removal(
         choosing: The student on the quads that choose.
         testing: The student on those that test.
         teacher: The teacher's answers to those that test.
+        among: Heads to search, if not all.
         n_resamples: Bootstrap resamples.
         seed: Of them and of the controls.
         progress: Of the search.
     """
     heads = choosing.model.spec.heads
-    chosen, searched = _choose(choosing, heads, progress)
+    searchable = [name for name in heads if among is None or name in among]
+    chosen, searched = _choose(choosing, searchable, progress)
     if not chosen:
         nothing = Estimate.null(NOTHING_HELPS, len(testing.quads))
         return Removal((), searched, Restored(nothing, nothing, nothing), (), None, False)
