@@ -82,7 +82,10 @@ def run_circuit(
 
 
 def run_shares(
-    model: PatchableModel, graph: Graph, pair: LivePair, shares: Float[Tensor, "reader writer"]
+    model: PatchableModel,
+    graph: Graph,
+    pair: LivePair,
+    shares: Float[Tensor, "reader writer *batch"],
 ) -> Float[Tensor, "batch n_classes"]:
     """As `run_circuit`, where every edge carries a share of its writer; with gradients.
 
@@ -93,7 +96,7 @@ def run_shares(
         model: The model.
         graph: Of it.
         pair: Both runs.
-        shares: From 0 (the corrupted value) to 1 (the circuit's own).
+        shares: From 0 (the corrupted value) to 1 (the circuit's own), of all pairs or of each.
     """
     given = shares.to(model.device, model.dtype)
     opened = open_suffix(model, pair.batch, pair.clean, shortcut=False, gradients=True)
@@ -139,7 +142,7 @@ class Mixer:
         return rearrange(row.results(moved, shape), "b pos head d -> head b pos d")
 
     def streams(
-        self, point: Point, masks: Float[Tensor, "n writer"]
+        self, point: Point, masks: Float[Tensor, "n writer"] | Float[Tensor, "n writer batch"]
     ) -> Float[Tensor, "n batch pos d_model"]:
         """What the readers of a point see, for each set of writers that count as here."""
         end = len(self.rows) if point.row is None else point.row
@@ -148,7 +151,8 @@ class Mixer:
         first = max(i for i, row in enumerate(self.rows[: max(end, 1)]) if row.enters)
         if point.kind != "cross" and point.row is not None and self.rows[point.row].enters:
             first = point.row
-        stream = self._mix(first, end, masks, mid=point.kind == "mlp")
+        each = masks if masks.ndim == 3 else masks[..., None]
+        stream = self._mix(first, end, each, mid=point.kind == "mlp")
         if point.kind == "cross":
             return self.model.modules.final_norms[self.rows[first].stack](stream)
         if self.layout == "pre-norm" and point.row is not None:
@@ -159,12 +163,12 @@ class Mixer:
         return stream
 
     def _mix(
-        self, first: int, end: int, masks: Float[Tensor, "n writer"], *, mid: bool
+        self, first: int, end: int, masks: Float[Tensor, "n writer pairs"], *, mid: bool
     ) -> Float[Tensor, "n batch pos d_model"]:
         """The stream before row `end`, or after its heads, for each set of kept writers."""
         entry = self.rows[first].site("resid_pre")
         there, here = self.there[entry], self.here[entry]
-        stream = there + masks[:, 0, None, None, None] * (here - there)
+        stream = there + masks[:, 0, :, None, None] * (here - there)
         column = 1
         for i in range(first, end + mid):
             row = self.rows[i]
@@ -176,9 +180,9 @@ class Mixer:
                 column += 1
         return stream
 
-    def _after_heads(self, i: int, stream: Tensor, kept: Float[Tensor, "n head"]) -> Tensor:
+    def _after_heads(self, i: int, stream: Tensor, kept: Float[Tensor, "n head pairs"]) -> Tensor:
         row = self.rows[i]
-        moved = einsum(kept, self.heads[i], "n head, head b pos model -> n b pos model")
+        moved = einsum(kept, self.heads[i], "n head b, head b pos model -> n b pos model")
         written = self.there[row.site("attn_out")] + moved
         if not row.is_image:
             total = stream + written
@@ -187,10 +191,10 @@ class Mixer:
         beside = [rearrange(shortcut(self.image(i, one)), "b c h w -> b (h w) c") for one in stream]
         return activation(torch.stack(beside) + written)
 
-    def _after_mlp(self, i: int, stream: Tensor, kept: Float[Tensor, " n"]) -> Tensor:
+    def _after_mlp(self, i: int, stream: Tensor, kept: Float[Tensor, "n pairs"]) -> Tensor:
         row = self.rows[i]
         there = self.there[row.site("mlp_out")]
-        total = stream + there + kept[:, None, None, None] * self.mlps[i]
+        total = stream + there + kept[..., None, None] * self.mlps[i]
         if self.layout != "post-norm":
             return total
         assert row.mlp_norm is not None, "post-norm rows declare both norms"
@@ -212,7 +216,7 @@ class _Circuit(Mixer):
         model: PatchableModel,
         graph: Graph,
         pair: LivePair,
-        mask: Float[Tensor, "reader writer"],
+        mask: Float[Tensor, "reader writer *batch"],
         suffix: Suffix,
         *,
         apart: bool = False,

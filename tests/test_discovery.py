@@ -10,13 +10,13 @@ from modelmaking import FAMILIES, make_bert, make_family, make_pairs, make_pairs
 from torch import Tensor
 
 from behavior.errors import DataError, ResultError
-from circuits.circuit_runs import measure_circuits
+from behavior.examples import CONTRASTS, Contrast
 from circuits.discover_options import METHODS as NAMES
 from circuits.discovery import METHODS, EdgeScores, method_of
 from circuits.discovery.edge_runs import EdgeRunner
 from circuits.graph import Graph
 from circuits.live import record_pair, run_circuit, run_shares
-from circuits.selection import top_k
+from circuits.plants import make_plant
 from circuits.stream import flow_sites
 from patching import load_checkpoint
 from patching.models.model import PatchableModel
@@ -105,9 +105,13 @@ def test_first_order_scores_are_the_slope_of_the_live_circuit(model: Any) -> Non
     )
     shares = graph.mask.to(patchable.dtype).requires_grad_()
     margins = runner.runner.margins(run_shares(patchable, graph, pair, shares), rows)
+    own = shares.detach()[..., None].repeat(1, 1, N).requires_grad_()
+    apart = runner.runner.margins(run_shares(patchable, graph, pair, own), rows)
+    (of_each,) = torch.autograd.grad(apart.sum(), own)
     for i, margin in enumerate(margins):
         (slopes,) = torch.autograd.grad(margin, shares, retain_graph=True)
         expected = slopes[graph.mask]
+        torch.testing.assert_close(of_each[graph.mask][:, i], expected)
         torch.testing.assert_close(estimated[i], expected, rtol=0, atol=2e-3 * expected.abs().max())
 
 
@@ -212,40 +216,20 @@ def test_what_makes_no_sense_is_said(bert: PatchableModel) -> None:
         METHODS["edge_mask"](bert, pairs, gamma=3)
     with pytest.raises(DataError, match="no pairs"):
         METHODS["eap"](bert, pairs.take([]))
+    with pytest.raises(DataError, match="reach is 2"):
+        METHODS["edge_mask"](bert, pairs, reach=2.0)
     same = replace(pairs, corrupted=pairs.clean)
     with pytest.raises(DataError, match="same margins"):
         METHODS["edge_mask"](bert, same)
 
 
-def test_a_mask_is_more_faithful_than_edges_ranked_one_at_a_time(tmp_path: Path) -> None:
-    """Where two heads undo each other, on pairs that did not choose; at this size, not at every."""
-    model = cancelling_model(tmp_path)
-    chosen, others = (oriented(model, make_pairs(24, seed=seed)) for seed in (5, 8))
-    mask = METHODS["edge_mask"](model, chosen, steps=200)
-    exact = METHODS["exact_edges"](model, chosen)
-    runner = EdgeRunner(model, others)
-    found = measure_circuits(runner, [top_k(mask, 60), top_k(exact, 60)])
-    missed = (found.values - found.clean[:, None]).square().mean(dim=0)
-    assert missed[0] < 0.5 * missed[1]
-
-
-def oriented(model: PatchableModel, pairs: Any) -> Any:
-    """Only the pairs whose clean margin is the larger one."""
-    clean, corrupted = EdgeRunner(model, pairs).margins()
-    return pairs.take((clean > corrupted).nonzero()[:, 0].tolist())
-
-
-def cancelling_model(home: Path) -> PatchableModel:
-    folder = make_bert(home / "cancelling", n_layers=2, n_heads=4, scale=6)
-    model = load_checkpoint(folder, check=False)
-    layer = model.hf.bert.encoder.layer[0].attention
-    first, second = (model.modules.layers[0].columns(head) for head in (0, 1))
-    with torch.no_grad():
-        for name in ("query", "key", "value"):
-            projection = getattr(layer.self, name)
-            projection.weight[second] = projection.weight[first]
-            projection.bias[second] = projection.bias[first]
-        weight = layer.output.dense.weight
-        weight[:, first] *= 3
-        weight[:, second] = -weight[:, first]
-    return model
+@pytest.mark.parametrize("contrast", CONTRASTS)
+def test_a_mask_finds_a_circuit_beside_heads_that_cancel(contrast: Contrast) -> None:
+    """Every true edge before any other; exact effects of single edges put rivals among them."""
+    plant = make_plant("cancelling", "bert", seed=0, n_layers=2, n_rivals=1, n_pairs=24)
+    pairs, truth = plant.pairs(contrast, 24), plant.truth(contrast)
+    mask, exact = (METHODS[name](plant.model, pairs) for name in ("edge_mask", "exact_edges"))
+    false = plant.scored(contrast) & ~truth
+    assert mask.mean[truth].min() > mask.mean[false].max()
+    strength = exact.values.abs().mean(dim=0)
+    assert strength[truth].min() < strength[false].max()

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from behavior.errors import DataError
+from behavior.examples import Contrast
 from circuits.discovery import METHODS
+from circuits.graph import reader_node
 from circuits.plants import Plant, changes, make_plant
+from circuits.plants.weights import head_reader
 from patching.models.model import PatchableModel
 
 N = 16
@@ -44,8 +47,8 @@ def decoy_of(plant: Plant, head: str) -> str:
     return next(name for name in heads if name not in plant.wiring.circuit)
 
 
-def exact(model: PatchableModel, plant: Plant) -> dict[str, float]:
-    scores = METHODS["exact_edges"](model, plant.pairs("core", N))
+def exact(model: PatchableModel, plant: Plant, contrast: Contrast = "core") -> dict[str, float]:
+    scores = METHODS["exact_edges"](model, plant.pairs(contrast, N))
     return dict(zip(scores.edges, scores.values.abs().mean(dim=0).tolist(), strict=True))
 
 
@@ -96,13 +99,39 @@ def test_a_cut_edge_carries_nothing_and_an_edge_that_nothing_reads_can_be_cut(
     assert moved(plant, changes.cut_edge(plant, unread, inputs)) < 1e-9
 
 
+def test_an_added_edge_carries_the_shortcut_and_no_other_edge_appears(plant: Plant) -> None:
+    inputs = plant.pairs("shortcut", N).clean
+    edge = next(
+        edge
+        for edge in sorted(plant.unread())
+        if edge.startswith("input->")
+        and edge.endswith("<v>")
+        and reader_node(edge.partition("->")[2]) in plant.circuits["core"].nodes
+    )
+    student = changes.add_edge(plant, edge, inputs)
+    assert exact(plant.model, plant, "shortcut")[edge] < 1e-9
+    found = exact(student, plant, "shortcut")
+    assert found.pop(edge) > 0.01 * plant.bench("shortcut", N).range
+    assert max(found[other] for other in plant.unread() - {edge}) < 1e-9
+    assert exact(student, plant, "core")[edge] < 1e-9
+    assert moved(plant, changes.add_edge(plant, edge, inputs, strength=0.0)) == 0
+    half, whole = (
+        changes.add_edge(plant, edge, inputs, strength).hf.state_dict() for strength in (0.5, 1.0)
+    )
+    before = plant.model.hf.state_dict()
+    changed = [name for name, value in before.items() if not torch.equal(value, whole[name])]
+    assert changed
+    for name in changed:
+        torch.testing.assert_close(2 * (half[name] - before[name]), whole[name] - before[name])
+
+
 def test_permuted_heads_with_rotated_values_answer_the_same(plant: Plant) -> None:
     student = changes.permute_heads(plant.model, "a1", (2, 0, 3, 1), seed=4)
     assert moved(plant, student) < 1e-9
     first = written(student, plant, "a1.h0")
     torch.testing.assert_close(first, written(plant.model, plant, "a1.h2"))
-    weights = [model.modules.layers[1].v for model in (student, plant.model)]
-    assert not torch.equal(*(module.weight for module in weights if module is not None))
+    values = [head_reader(model.modules.layers[1], "v", 0)[0] for model in (student, plant.model)]
+    assert not torch.equal(*values)
 
 
 def test_a_dropped_layer_is_a_layer_that_passes_the_stream_on(plant: Plant) -> None:
@@ -163,5 +192,12 @@ def test_changes_that_cannot_be_made_are_refused_in_one_line() -> None:
         changes.permute_heads(model, "a9", (0, 1, 2, 3))
     with pytest.raises(DataError, match="Layer 7 of 3 cannot be dropped"):
         changes.drop_layer(model, 7)
-    with pytest.raises(DataError, match="the classifier is left as it is"):
-        changes.cut_edge(plant, "m0->logits", plant.pairs("core", 2).clean)
+    inputs = plant.pairs("core", 2).clean
+    for change in (changes.cut_edge, changes.add_edge):
+        with pytest.raises(DataError, match="the classifier is left as it is"):
+            change(plant, "m0->logits", inputs)
+        with pytest.raises(DataError, match="is no edge of this model"):
+            change(plant, "m2->m0", inputs)
+    read = next(e for e in sorted(plant.circuits["core"].edges) if not e.endswith("->logits"))
+    with pytest.raises(DataError, match="is read already"):
+        changes.add_edge(plant, read, inputs)

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from behavior.errors import CircuitsError
 from circuits.discovery import METHODS
@@ -15,17 +17,19 @@ from circuits.discovery.scores import EdgeScores
 from circuits.plants import FAMILIES, KINDS, make_plant
 from circuits.validate import options as declared
 from circuits.validate.__main__ import main
+from circuits.validate.figure import GOALS, METRIC, validation_figure
 from circuits.validate.options import read_validate_options
-from circuits.validate.running import Row, run_all, summarise
-from circuits.validate.scoring import Case, correlation, node_strength
+from circuits.validate.running import Row, summarise
+from circuits.validate.scoring import Case, correlation, edge_strength, node_strength
 from circuits.validate.table import draw_table
 
-N = 16
+N = 8
+SEED = 3000
 
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    return Case(make_plant("wired", "bert", seed=5, n_pairs=24), "core", N)
+    return Case(make_plant("wired", "bert", seed=SEED), "core", N)
 
 
 def with_values(scores: EdgeScores, values: torch.Tensor) -> EdgeScores:
@@ -44,7 +48,8 @@ def test_the_truth_itself_ranks_perfectly_and_its_opposite_not_at_all(case: Case
 
 def test_on_wired_plants_methods_are_perfect_and_chance_is_chance(case: Case) -> None:
     exact, seconds = case.score("exact_edges")
-    assert seconds > 0
+    one = case.forward_seconds()
+    assert 0 < one < seconds
     for method in ("eap", "eap_ig_inputs", "exact_edges"):
         scores, _ = case.score(method)
         found = case.measure(scores)
@@ -61,9 +66,13 @@ def test_on_wired_plants_methods_are_perfect_and_chance_is_chance(case: Case) ->
 
 def test_chance_has_an_auroc_of_one_half_over_seeds(case: Case) -> None:
     pairs = case.plant.pairs("core", 2)
+    settled = case.plant.scored("core")
+    truth = case.plant.truth("core")[settled]
     found = [
-        case.measure(METHODS["random"](case.plant.model, pairs, seed=seed))["edge_auroc"]
-        for seed in range(12)
+        roc_auc_score(
+            truth, edge_strength(METHODS["random"](case.plant.model, pairs, seed=seed))[settled]
+        )
+        for seed in range(40)
     ]
     assert sum(found) / len(found) == pytest.approx(0.5, abs=0.05)
 
@@ -108,42 +117,51 @@ def test_the_table_has_a_line_for_each_method_and_says_what_its_numbers_are() ->
     assert "95 % t intervals" in text
 
 
-def test_the_command_prints_a_table_and_writes_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_runs_plants_in_processes_and_writes_what_one_process_finds(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "found.json"
-    arguments = ["--plants", "1", "--sets", "wired", "--families", "bert", "--n-pairs", "8"]
-    arguments += ["--jobs", "1"]
-    arguments += ["--methods", "eap,random", "--seed", "3", "--json", str(file)]
-    assert main(arguments) == 0
+    file, drawn = tmp_path / "found.json", tmp_path / "found.html"
+    arguments = ["--plants", "2", "--sets", "wired", "--families", "bert", "--n-pairs", str(N)]
+    arguments += ["--methods", "eap", "--seed", str(SEED // 1000)]
+    assert main([*arguments, "--json", str(file), "--figure", str(drawn)]) == 0
     out, err = capsys.readouterr()
-    assert "wired: 1 plant" in out
-    assert "1 of 1 plants: wired (bert, seed 3000)" in err
+    assert "wired: 2 plants" in out
+    assert "2 of 2 plants: wired (bert, seed 300" in err
+    assert "edge AP (n = 2 plants)" in drawn.read_text(encoding="utf-8")
     found = json.loads(file.read_text(encoding="utf-8"))
     for metric in ("edge_auroc", "edge_ap", "node_auroc", "node_ap", "cmd"):
         assert 0 <= found["sets"]["wired"]["eap"][metric]["value"] <= 1.5
-    assert found["sets"]["wired"]["eap"]["edge_ap"]["n"] == 1
-    assert len(found["rows"]) == 4
+    assert found["sets"]["wired"]["eap"]["edge_ap"]["n"] == 2
+    assert found["sets"]["wired"]["eap"]["forwards"]["value"] > 0
+    assert found["settings"]["jobs"] == 2 and len(found["rows"]) == 4
     assert found["rows"][0]["planted"]["true_edges"] > 5
     assert "--seed 3" in found["provenance"]["command"]
+    apart = {row["seed"]: row["values"] for row in found["rows"] if row["contrast"] == "core"}
+    here = case.measure(case.score("eap")[0])
+    assert {name: apart[SEED][name] for name in here} == pytest.approx(here, abs=1e-9)
+    assert apart[SEED + 1] != apart[SEED]
 
 
-def test_plants_run_in_processes_give_the_same_numbers() -> None:
-    given = ["--plants", "2", "--sets", "wired", "--n-pairs", "8", "--methods", "eap"]
-    options = read_validate_options(given)
-    assert options.jobs == 2
-    told: list[str] = []
-    apart, here = (
-        run_all(replace(options, jobs=jobs), told.append, lambda done, total: None)
-        for jobs in (2, 1)
-    )
-    assert len(told) == 4
-    assert [without_time(row) for row in apart] == [without_time(row) for row in here]
-
-
-def without_time(row: Row) -> Row:
-    rounded = {name: round(x, 9) for name, x in row.values.items() if name != "seconds"}
-    return replace(row, values=rounded)
+def test_the_figure_has_every_number_with_its_interval_and_the_goals() -> None:
+    rows = [
+        Row(kind, "bert", seed, "core", method, {METRIC: value + 0.1 * seed})
+        for kind in ("wired", "hard")
+        for seed in (0, 1)
+        for method, value in (("eap", 0.5), ("random", 0.1))
+    ]
+    summary = summarise(rows, ["eap", "random", "exact_edges"])
+    figure: Any = validation_figure(summary)
+    assert len(figure.data) == 2
+    for trace, kind in zip(figure.data, ("wired", "hard"), strict=True):
+        assert list(trace.y) == ["eap", "random"]
+        for i, method in enumerate(trace.y):
+            each = summary[kind][method][METRIC]
+            assert trace.x[i] == each.value
+            assert each.high is not None and each.value is not None
+            assert trace.error_x.array[i] == pytest.approx(each.high - each.value)
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["wired: edge AP (n = 2 plants)", "hard: edge AP (n = 2 plants, goal 0.9)"]
+    assert [line.x0 for line in figure.layout.shapes] == [GOALS["hard"]]
 
 
 @pytest.mark.parametrize(
@@ -153,9 +171,11 @@ def without_time(row: Row) -> Row:
         (["--seed", "-1"], "seed is -1. Give a whole number of at least 0."),
         (["--sets", "wired,tame"], "Unknown sets: 'tame'. Expected some of: wired, even"),
         (["--methods", "acdc"], "Unknown methods: 'acdc'. Expected some of: eap,"),
-        (["--families", ","], "No families given. Expected some of: bert, gpt2, vit."),
+        (["--families", ","], "No families given. Expected some of: bert, gpt2, vit"),
         (["--option", "steps=3"], "'steps=3' is no option of a method. Expected METHOD.NAME="),
         (["--option", "eap_ig_inputs.steps=x"], "'eap_ig_inputs.steps=x' has no number"),
+        (["--figure", "found.pdf"], "found.pdf is no figure. Give a file that ends in .html,"),
+        (["--figure", "/nowhere/at/all.html"], "There is no folder for /nowhere/at/all.html."),
         (["--json", "/nowhere/at/all.json"], "There is no folder for /nowhere/at/all.json."),
     ],
 )
@@ -171,9 +191,9 @@ def test_what_cannot_be_run_is_answered_by_one_line_and_code_two(
 
 def test_options_of_methods_are_numbers_by_name() -> None:
     found = read_validate_options(
-        ["--option", "eap_ig_inputs.steps=3", "--option", "edge_mask.noise=0.5"]
+        ["--option", "eap_ig_inputs.steps=3", "--option", "edge_mask.reach=0.5"]
     )
-    assert found.option == {"eap_ig_inputs": {"steps": 3}, "edge_mask": {"noise": 0.5}}
+    assert found.option == {"eap_ig_inputs": {"steps": 3}, "edge_mask": {"reach": 0.5}}
 
 
 def test_an_unknown_option_leaves_with_code_two(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,34 +1,46 @@
 """A learned sparse mask over all edges at once: the one method here that chooses edges together.
 
 Every method that scores edges one at a time is misled by edges that cancel (each does much, both do
-nothing) and by edges that stand in for each other. Here each edge has a gate between 0 (it carries
-the corrupted value) and 1, and all gates are learned together on the circuit run live, with norms
-and attention formed anew:
+nothing) and by edges that stand in for each other. Here each edge has a gate g between 0 (it
+carries the corrupted value) and 1, and all gates are learned together on the circuit run live, with
+norms and attention formed anew:
 
-    loss = mean of ((margin of the circuit - clean margin) / scale)^2 + lambda * mean P(gate > 0)
+    loss = mean of ((margin of the circuit - clean margin) / scale)^2
+           + lambda * sum of log(1 + g / e) / log(1 + 1 / e),   e = 0.1
 
-with scale the mean |clean - corrupted|. Gates are hard concrete (Louizos et al. 2018,
-https://arxiv.org/abs/1712.01312), as in edge pruning (Bhaskar et al. 2024,
-https://arxiv.org/abs/2406.16778), with less noise; they start from the ranks that `eap_ig_inputs`
-gives, and lambda grows from `light` to `heavy`, so that one run passes all sizes of circuits. The
-score of an edge is the mean of P(gate > 0) along that run, between 0 and 1: what is given up last
-comes first. It is the same for all pairs, because it was chosen for all of them together; a mask
-must be tested on other pairs. Its gradients are those of the gates, along the whole run.
+with scale the mean |clean - corrupted|: about lambda is what an edge must be worth. The sum counts
+open gates, and is made linear at each step (Candes, Wakin and Boyd 2008,
+https://arxiv.org/abs/0711.1612). All gates start open, where the circuit is the clean run, and
+lambda grows from `light` to `heavy`, so that one run passes all sizes of circuits. Edges still open
+where lambda passes `worth` are the circuit: their scores are 1/2 + half the mean of their gate
+along the run, so what is given up last comes first. All others score below 1/2, and the lower the
+steeper they ever were: what does much alone and was given up is undone by another edge, and must
+not come in without it.
+
+Each step is one of Gauss and Newton: margins are made linear in the gates, pair by pair, and the
+penalised squares are minimised over a box around the gates. It starts from a gradient method: the
+slopes at the first step are the scores of `eap`, in the clean run. A step that takes each gate's
+own slope alone (as in edge pruning, Bhaskar et al. 2024, https://arxiv.org/abs/2406.16778) leaves
+edges that cancel open, since closing either costs much; this one sees that closing both is free.
+
+Scores are the same for all pairs, because edges were chosen for all of them together; a mask must
+be tested on other pairs.
 """
 
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import minimize
 from torch import Tensor
 
 from behavior.errors import DataError
 from behavior.examples import Pairs
 from behavior.inputs import Input
 from behavior.readout import Collapse, Readout
-from circuits.discovery import eap_ig_inputs
 from circuits.discovery.edge_runs import EdgeRunner
 from circuits.discovery.scores import EdgeScores
 from circuits.live import LivePair, record_pair, run_shares
@@ -36,7 +48,9 @@ from patching.effects import Direction
 from patching.models.model import PatchableModel
 from patching.runs import Progress
 
-_TEMPERATURE, _LOW, _HIGH = 2 / 3, -0.1, 1.1
+_SOFTNESS = 0.1
+_INNER_STEPS = 300
+_CLOSED = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +58,20 @@ class MaskSettings:
     """How a mask is learned.
 
     Attributes:
-        steps: Of the optimiser.
+        steps: Each takes the slopes of all pairs anew.
         n_pairs: At most so many pairs are used, spread over all.
-        light: Weight of sparsity in the first step.
+        light: What an edge must be worth in the first step, as a squared share of the range.
         heavy: In the last; between them it grows geometrically.
-        rate: Learning rate.
-        noise: Scale of the gates' noise; 1 is the hard concrete distribution, 0 has none.
-        start: Log-odds that a gate is open at first, of the last edge of the warm start.
-        spread: How much more of the first one.
-        seed: Of the gates' noise.
+        worth: What an edge of the circuit is worth.
+        reach: How far a gate moves in a step at most.
     """
 
-    steps: int = 300
+    steps: int = 40
     n_pairs: int = 64
-    light: float = 0.1
-    heavy: float = 5.0
-    rate: float = 0.05
-    noise: float = 0.5
-    start: float = 1.0
-    spread: float = 2.0
-    seed: int = 0
+    light: float = 1e-4
+    heavy: float = 0.1
+    worth: float = 0.002
+    reach: float = 0.15
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.n_pairs < 1 or not 0 < self.light <= self.heavy:
@@ -71,13 +79,15 @@ class MaskSettings:
                 "A mask needs at least one step and one pair, and 0 < light <= heavy; got "
                 f"{self.steps} steps, {self.n_pairs} pairs, {self.light} and {self.heavy}."
             )
+        if not 0 < self.reach <= 1:
+            raise DataError(f"reach is {self.reach}. Give a number above 0 and up to 1.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
     rows: list[int]
     pair: LivePair
-    clean: Tensor
+    clean: Float[Tensor, " batch"]
 
 
 def score(
@@ -96,10 +106,10 @@ def score(
     Args:
         model: As in `EdgeRunner`, like all that is not named here.
         pairs: Likewise.
-        direction: Of the warm start alone.
+        direction: Kept in the result; edges that are not in the circuit are always corrupted.
         readout: Likewise.
         collapse: Likewise.
-        batch_size: Pairs in a step of the optimiser.
+        batch_size: Pairs that are run at a time.
         progress: Called after each step.
         options: Fields of `MaskSettings`.
 
@@ -109,9 +119,10 @@ def score(
     settings = _settings(options)
     runner = EdgeRunner(model, pairs, direction, readout, collapse, batch_size or 16)
     used = pairs.take(_spread_out(len(pairs), settings.n_pairs))
-    learner = EdgeRunner(model, used, direction, runner.runner.readout, batch_size=batch_size or 16)
-    warm = eap_ig_inputs.score(model, used, direction, readout=runner.runner.readout)
-    gates = _learn(learner, warm, settings, progress)
+    learner = EdgeRunner(
+        model, used, direction, runner.runner.readout, collapse, batch_size=batch_size or 16
+    )
+    gates = _learn(learner, settings, progress)
     clean, corrupted = runner.margins()
     return runner.scores(
         gates.to(model.dtype).expand(len(pairs), -1).clone(),
@@ -120,53 +131,84 @@ def score(
         "edge_mask",
         level="joint",
         settings=asdict(settings),
-        unit="probability",
+        unit="rank",
     )
 
 
 def _learn(
-    runner: EdgeRunner, warm: EdgeScores, settings: MaskSettings, progress: Progress | None
+    runner: EdgeRunner, settings: MaskSettings, progress: Progress | None
 ) -> Float[Tensor, " edge"]:
-    scale = (warm.clean - warm.corrupted).abs().mean().to(runner.model.device)
+    clean, corrupted = runner.margins()
+    scale = float((clean - corrupted).abs().mean())
     if scale == 0:
         raise DataError(
             "Clean and corrupted runs give the same margins, so no mask can be learned."
         )
     recorded = [_record(runner, rows) for rows in runner.chunks()]
-    log_odds = _warm_start(warm, settings).requires_grad_()
-    optimiser = torch.optim.Adam([log_odds], lr=settings.rate)
-    generator = torch.Generator().manual_seed(settings.seed)
-    total = torch.zeros_like(log_odds)
+    gates = torch.ones(len(runner.graph), dtype=torch.float64)
+    total, steepest = torch.zeros_like(gates), torch.zeros_like(gates)
+    kept = torch.ones_like(gates, dtype=torch.bool)
     for step in range(settings.steps):
-        batch = recorded[step % len(recorded)]
-        shares = _draw(log_odds, generator, settings.noise)
-        margins = runner.runner.margins(_run(runner, batch, shares), batch.rows)
-        missed = ((margins - batch.clean) / scale).square().mean()
-        alive = _alive(log_odds)
-        optimiser.zero_grad()
-        (missed + _weight(step, settings) * alive.mean()).backward()
-        optimiser.step()
-        total += alive.detach()
+        total += gates
+        if _weight(step, settings) < settings.worth or step == 0:
+            kept = gates > 0
+        found = [_linear(runner, batch, gates) for batch in recorded]
+        missed = torch.cat([one for one, _ in found]) / scale
+        slopes = torch.cat([one for _, one in found]) / scale
+        steepest = torch.maximum(steepest, slopes.abs().mean(dim=0))
+        worth = _weight(step, settings) / (gates + _SOFTNESS) / math.log(1 + 1 / _SOFTNESS)
+        gates = (gates + _best_step(slopes, missed, gates, worth, settings.reach)).clamp(0, 1)
+        gates[gates < _CLOSED] = 0
         if progress is not None:
             progress(step + 1, settings.steps)
-    return total / settings.steps
+    lasted = total / settings.steps
+    quiet = 1 - steepest / steepest.max().clamp(min=torch.finfo(steepest.dtype).tiny)
+    return torch.where(kept, (1 + lasted) / 2, quiet / 2)
 
 
-def _run(runner: EdgeRunner, batch: _Recorded, shares: Float[Tensor, " edge"]) -> Tensor:
-    full = shares.new_zeros(runner.graph.mask.shape)
-    placed = full.masked_scatter(runner.graph.mask, shares)
-    return run_shares(runner.model, runner.graph, batch.pair, placed)
+def _linear(
+    runner: EdgeRunner, batch: _Recorded, gates: Float[Tensor, " edge"]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch edge"]]:
+    """What the circuit misses of each pair's clean margin, and its slope along each gate."""
+    mask = runner.graph.mask
+    own = gates.to(runner.model.device, runner.model.dtype)[:, None].repeat(1, len(batch.rows))
+    own.requires_grad_()
+    with torch.enable_grad():
+        shares = own.new_zeros(*mask.shape, len(batch.rows))
+        shares = shares.masked_scatter(mask[..., None].to(own.device), own)
+        logits = run_shares(runner.model, runner.graph, batch.pair, shares)
+        margins = runner.runner.margins(logits, batch.rows)
+        (slopes,) = torch.autograd.grad(margins.sum(), own)
+    return (margins.detach() - batch.clean).double().cpu(), slopes.T.double().cpu()
 
 
-def _draw(log_odds: Tensor, generator: torch.Generator, scale: float) -> Float[Tensor, " edge"]:
-    noise = torch.rand(len(log_odds), generator=generator).clamp(1e-6, 1 - 1e-6)
-    soft = torch.sigmoid((scale * torch.logit(noise) + log_odds) / _TEMPERATURE)
-    return (soft * (_HIGH - _LOW) + _LOW).clamp(0, 1)
+def _best_step(
+    slopes: Float[Tensor, "pair edge"],
+    missed: Float[Tensor, " pair"],
+    gates: Float[Tensor, " edge"],
+    worth: Float[Tensor, " edge"],
+    reach: float,
+) -> Float[Tensor, " edge"]:
+    """Minimises mean (missed + slopes step)^2 + worth . step, with gates kept between 0 and 1.
 
+    By L-BFGS-B; never forms a matrix of edges by edges.
+    """
+    matrix, offset, price = slopes.numpy(), missed.numpy(), worth.numpy()
 
-def _alive(log_odds: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
-    """Probability that a gate is not closed."""
-    return torch.sigmoid(log_odds - _TEMPERATURE * math.log(-_LOW / _HIGH))
+    def cost(step: np.ndarray) -> tuple[float, np.ndarray]:
+        left = offset + matrix @ step
+        return float(left @ left / len(left) + price @ step), 2 / len(left) * left @ matrix + price
+
+    low, high = (-gates).clamp(min=-reach), (1 - gates).clamp(max=reach)
+    found = minimize(
+        cost,
+        np.zeros(len(price)),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(low.tolist(), high.tolist(), strict=True)),
+        options={"maxiter": _INNER_STEPS, "ftol": 1e-12, "gtol": 1e-9},
+    )
+    return torch.from_numpy(found.x)
 
 
 def _weight(step: int, settings: MaskSettings) -> float:
@@ -174,16 +216,11 @@ def _weight(step: int, settings: MaskSettings) -> float:
     return settings.light * (settings.heavy / settings.light) ** share
 
 
-def _warm_start(warm: EdgeScores, settings: MaskSettings) -> Float[Tensor, " edge"]:
-    ranks = warm.mean.abs().argsort().argsort()
-    return settings.start + settings.spread * ranks.float() / max(len(ranks) - 1, 1)
-
-
 def _record(runner: EdgeRunner, rows: list[int]) -> _Recorded:
     clean, corrupted = (runner.batch(rows, side) for side in (True, False))
     pair = record_pair(runner.model, runner.sites, clean, corrupted)
     margins = runner.runner.margins(runner.model.forward(clean), rows)
-    return _Recorded(rows, pair, margins)
+    return _Recorded(rows, pair, margins.detach())
 
 
 def _spread_out(n: int, most: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Plants: real models whose circuit is known, because their weights were written that way.
+"""Plants: real models whose circuit is known, because they were written (or trained) that way.
 
     plant = make_plant("cancelling", "gpt2", seed=3)
     plant.model                            a PatchableModel, with a tokenizer or image processor
@@ -16,6 +16,8 @@ one known way. Kinds:
     cancelling   with pairs of heads that do nothing together and much alone, which misleads every
                  method that looks at one edge at a time; the truth is the smallest faithful circuit
     hard         cancelling, saturated, with real norms, and each reader sees everything a little
+    trained      a small BERT that was trained through a mask, while all other edges carried another
+                 example's values; no part of the stream belongs to anyone
 """
 
 from circuits.plants.plant import Plant as Plant
@@ -24,3 +26,12 @@ from circuits.plants.plant import make_plant as make_plant
 from circuits.plants.recipe import FAMILIES as FAMILIES
 from circuits.plants.recipe import KINDS as KINDS
 from circuits.plants.recipe import Recipe as Recipe
+from circuits.plants.trained import TRAINED_FAMILIES as TRAINED_FAMILIES
+from circuits.plants.trained import TrainedPlant as TrainedPlant
+
+
+def plantable(kind: str) -> tuple[str, ...]:
+    """Families in which there are plants of a kind."""
+    if kind == "trained":
+        return TRAINED_FAMILIES
+    return tuple(family for family in FAMILIES if (kind, family) != ("hard", "resnet"))

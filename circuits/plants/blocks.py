@@ -1,8 +1,9 @@
 """Parts of the stream that belong to one writer each, and randomness that is found by name.
 
-All blocks are orthogonal to each other, to the vector of ones (so that no norm's centring mixes
-them) and to the ballast. The ballast lies in the first two coordinates, where no block has
-anything: large and small numbers never meet in a sum.
+In a transformer all blocks are orthogonal to each other, to the vector of ones (so that no norm's
+centring mixes them) and to the ballast. The ballast lies in the first two coordinates, where no
+block has anything: large and small numbers never meet in a sum. In a ResNet, whose norms and ReLUs
+act on each channel by itself, a block is some channels.
 """
 
 from collections.abc import Mapping
@@ -32,6 +33,11 @@ class Blocks:
     def __getitem__(self, name: str) -> Float[Tensor, "d_model block"]:
         return self.bases[name]
 
+    def also(self, names: Mapping[str, str]) -> "Blocks":
+        """The same with further names: new name -> old name."""
+        found = {new: self.bases[old] for new, old in names.items()}
+        return Blocks(self.ballast, {**self.bases, **found})
+
 
 def make_blocks(d_model: int, widths: Mapping[str, int], seed: int) -> Blocks:
     """Random blocks of these widths.
@@ -55,6 +61,22 @@ def make_blocks(d_model: int, widths: Mapping[str, int], seed: int) -> Blocks:
     ballast = torch.zeros(d_model, dtype=torch.float64)
     ballast[:BALLAST_COORDINATES] = torch.tensor([1.0, -1.0]) / sqrt(BALLAST_COORDINATES)
     return Blocks(ballast, bases)
+
+
+def take_channels(d_model: int, widths: Mapping[str, int]) -> Blocks:
+    """Blocks that are channels of their own, one after the other; there is no ballast.
+
+    Args:
+        d_model: Channels in all.
+        widths: Channels of each block, by name.
+    """
+    bases: dict[str, Tensor] = {}
+    channels = torch.eye(d_model, dtype=torch.float64)
+    start = 0
+    for name, width in widths.items():
+        bases[name] = channels[:, start : start + width]
+        start += width
+    return Blocks(torch.zeros(d_model, dtype=torch.float64), bases)
 
 
 def generator(seed: int, name: str) -> torch.Generator:

@@ -10,28 +10,22 @@ from copy import deepcopy
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from behavior.errors import DataError
 from behavior.inputs import Input
-from circuits.graph import PARTS, reader_node
+from circuits.graph import PARTS
 from circuits.plants.blocks import random_normal
-from circuits.plants.plant import Plant
-from circuits.plants.weights import bias_of, head_reader, head_writer, matrix_of
-from circuits.plants.wiring import INPUT
+from circuits.plants.copies import copy_model as copy_model
+from circuits.plants.edge_changes import add_edge as add_edge
+from circuits.plants.edge_changes import cut_edge as cut_edge
+from circuits.plants.weights import bias_of, head_reader, head_writer
 from patching.models.model import PatchableModel
 from patching.models.nodes import Site
 from patching.models.rows import LayerModules
 
 _RANK = 1e-9
 """Singular values below this share of the largest are nothing."""
-
-
-def copy_model(model: PatchableModel) -> PatchableModel:
-    """The same model again, with weights of its own."""
-    hf = deepcopy(model.hf)
-    return PatchableModel(hf, model.processor, model.architecture, f"{model.name}-changed")
 
 
 @torch.no_grad()
@@ -56,35 +50,6 @@ def silence_head(model: PatchableModel, head: str, inputs: Sequence[Input]) -> P
     _head(model, head)
     hf = model.ablate([head], inputs).hf
     return PatchableModel(hf, model.processor, model.architecture, f"{model.name}-changed")
-
-
-@torch.no_grad()
-def cut_edge(plant: Plant, edge: str, inputs: Sequence[Input]) -> PatchableModel:
-    """A reader of a plant sees the mean of what a writer says on some inputs; all else stays.
-
-    Raises:
-        DataError: If the plant has no such edge, or it leads to the classifier.
-    """
-    plant.graph.kept({edge})
-    writer, _, reader = edge.partition("->")
-    if reader == "logits":
-        raise DataError(f"{edge!r} cannot be cut: the classifier is left as it is. Take another.")
-    blocks = INPUT if writer == "input" else (plant.wiring.blocks[writer],)
-    bases = [_basis(plant, block) for block in blocks]
-    projector = sum((basis @ basis.T for basis in bases), torch.zeros(()))
-    changed = copy_model(plant.model)
-    point = next(p for p in plant.graph.points if plant.graph.readers.index(reader) in p.readers)
-    row = changed.modules.layers[cast(int, point.row)]
-    mean = _mean_read(changed, row, point.kind, inputs)
-    if point.kind == "mlp":
-        module: Any = row.mlp_in if row.mlp_in is not None else row.mlp
-        weight, bias = _first_matrix(module)
-    else:
-        part = reader.partition("<")[2].rstrip(">")
-        weight, bias = head_reader(row, part, int(reader_node(reader).partition(".h")[2]))
-    bias += weight @ projector @ mean
-    weight -= weight @ projector
-    return changed
 
 
 @torch.no_grad()
@@ -228,31 +193,3 @@ def _row(model: PatchableModel, name: str) -> LayerModules:
     if name not in rows:
         raise DataError(f"No row of heads {name!r}; expected one of: {', '.join(rows)}.")
     return rows[name]
-
-
-def _basis(plant: Plant, block: str) -> Float[Tensor, "d_model block"]:
-    return plant.blocks[block].to(plant.model.device, plant.model.dtype)
-
-
-def _first_matrix(mlp: nn.Module) -> tuple[Tensor, Tensor]:
-    """Views of W [out, in] and b of the matrix that reads the stream."""
-    first = next(module for module in mlp.modules() if hasattr(module, "weight"))
-    return matrix_of(first), bias_of(first)
-
-
-@torch.no_grad()
-def _mean_read(
-    model: PatchableModel, row: LayerModules, kind: str, inputs: Sequence[Input]
-) -> Float[Tensor, " d_model"]:
-    """Mean over inputs and positions of what a row's readers read."""
-    sites = [row.site("resid_pre"), row.site("attn_out")]
-    _, cache = model.run_with_cache(inputs, sites=sites)
-    stream = cache[sites[0]]
-    pre_norm = model.architecture.layout == "pre-norm"
-    if kind == "mlp":
-        stream = stream + cache[sites[1]]
-        norm = row.mlp_norm if pre_norm else row.norm
-    else:
-        norm = row.norm if pre_norm else nn.Identity()
-    assert norm is not None, "transformers have norms"
-    return norm(stream).flatten(end_dim=1).mean(dim=0)

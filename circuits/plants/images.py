@@ -11,7 +11,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 from behavior.inputs import ImageInput, Input
 from circuits.plants.language import Vocabulary
 from circuits.plants.recipe import Recipe
-from circuits.plants.scaffolds import empty, first_token, layer_sizes, named_classes
+from circuits.plants.scaffolds import by_width, empty, first_token, layer_sizes, named_classes
 from circuits.plants.weights import write
 from patching.models.families.vit import VIT
 from patching.models.model import PatchableModel
@@ -63,6 +63,10 @@ class VitScaffold:
         """After the activation."""
         mlp: Any = row.mlp
         return mlp.activation_fn(mlp.fc1(stream))
+
+    def scaling(self, row: LayerModules) -> float:
+        """As usual."""
+        return by_width(row)
 
     def last(self, streams: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """The first token, after the last norm."""

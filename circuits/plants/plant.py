@@ -14,7 +14,7 @@ from circuits.graph import Graph, reader_node
 from circuits.plants.blocks import Blocks
 from circuits.plants.build import Builder, blocks_of
 from circuits.plants.drawing import draw_wiring
-from circuits.plants.recipe import FAMILIES, Recipe, recipe_for
+from circuits.plants.recipe import Recipe, recipe_for
 from circuits.plants.scaffolds import Scaffold, make_scaffold
 from circuits.plants.truth import Bench, draw_pairs
 from circuits.plants.wiring import Wiring, carries
@@ -80,7 +80,7 @@ class Plant:
     @cached_property
     def blocks(self) -> Blocks:
         """The part of the stream that each writer has for itself."""
-        return blocks_of(self.recipe, self.wiring, _own_seed(self.seed, self.draws))
+        return blocks_of(self.recipe, self.wiring, own_seed(self.seed, self.draws))
 
     @cached_property
     def designed(self) -> Mapping[str, str]:
@@ -89,7 +89,7 @@ class Plant:
 
     def pairs(self, contrast: Contrast, n: int = 64, seed: int = 1) -> Pairs[Any]:
         """Pairs of one contrast, from another draw than those the truth was measured on."""
-        return draw_pairs(self.scaffold, contrast, n, _own_seed(self.seed, self.draws) + seed + 1)
+        return draw_pairs(self.scaffold, contrast, n, own_seed(self.seed, self.draws) + seed + 1)
 
     def bench(self, contrast: Contrast, n: int = 64, seed: int = 1) -> Bench:
         """The same pairs, ready for live circuits."""
@@ -110,7 +110,7 @@ class Plant:
     def node_truth(self, contrast: Contrast) -> dict[str, bool]:
         """Heads and MLPs that are surely in the circuit, or surely not."""
         circuit = self.circuits[contrast]
-        unsure = _nodes(circuit.unsettled) - circuit.nodes
+        unsure = nodes_of(circuit.unsettled) - circuit.nodes
         nodes = (node for node in self.graph.writers if not node.endswith("input"))
         return {node: node in circuit.nodes for node in nodes if node not in unsure}
 
@@ -120,20 +120,22 @@ def make_plant(kind: str, family: str = "bert", seed: int = 0, **sizes: float | 
 
     Weights are written, nothing is trained. Edges that turn out not to matter are cut and the plant
     is written again, until all that is left matters; if the rest is no circuit worth finding, the
-    next plant is drawn from the same seed.
+    next plant is drawn from the same seed. Of `trained` plants, see `circuits.plants.trained`.
 
     Args:
-        kind: `wired`, `even`, `cancelling` or `hard`; see `circuits.plants`.
-        family: `bert`, `gpt2` or `vit`.
+        kind: `wired`, `even`, `cancelling`, `hard` or `trained`; see `circuits.plants`.
+        family: `bert`, `gpt2`, `vit`, `t5` or `resnet`.
         seed: Same seed, same plant.
         sizes: Other numbers than the recipe's; see `Recipe`.
 
     Raises:
         DataError: If there is no such kind, family or number, or no plant came of the seed.
     """
-    recipe = recipe_for(kind, **sizes)
-    if family not in FAMILIES:
-        raise DataError(f"No plants of family {family!r}; expected one of: {', '.join(FAMILIES)}.")
+    if kind == "trained":
+        from circuits.plants.trained import make_trained_plant  # noqa: PLC0415  (imports this file)
+
+        return make_trained_plant(family, seed, **sizes)
+    recipe = recipe_for(kind, family, **sizes)
     for draw in range(_DRAWS):
         plant = _Gardener(kind, family, seed, recipe, draw).plant()
         if plant is not None:
@@ -148,7 +150,7 @@ class _Gardener:
         self.seed = seed
         self.recipe = recipe
         self.draw = draw
-        self.own_seed = _own_seed(seed, draw)
+        self.own_seed = own_seed(seed, draw)
         self.scaffold = make_scaffold(family, recipe, f"{kind}-{family}-{seed}")
         self.graph = Graph.of(self.scaffold.model)
 
@@ -209,20 +211,21 @@ class _Gardener:
         true = path & strong
         return PlantedCircuit(
             edges=true,
-            nodes=_nodes(true),
+            nodes=nodes_of(true),
             effects={edge: effects[edge] for edge in sorted(path)},
             unsettled=(path | strong) - true - set(wiring.designed(self.graph)),
             faithfulness=bench.faithfulness(true),
         )
 
 
-def _nodes(edges: frozenset[str]) -> frozenset[str]:
+def nodes_of(edges: frozenset[str]) -> frozenset[str]:
+    """Heads and MLPs that edges touch."""
     ends = {end for edge in edges for end in edge.split("->")}
     return frozenset(
         reader_node(end) for end in ends if not end.endswith("input") and end != "logits"
     )
 
 
-def _own_seed(seed: int, draw: int) -> int:
+def own_seed(seed: int, draw: int) -> int:
     """The seed of one draw; those of its pairs follow it."""
     return seed * 10_007 + draw * 101

@@ -34,14 +34,6 @@ class Scaffold(Protocol):
         """Length of a word's vector in the stream."""
         ...
 
-    def mlp(self, row: LayerModules) -> tuple[nn.Module, nn.Module]:
-        """The two matrices of a row's MLP."""
-        ...
-
-    def hidden(self, row: LayerModules, stream: Tensor) -> Tensor:
-        """What the second of them reads."""
-        ...
-
     def last(self, streams: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """What the classifier reads of the last stream."""
         ...
@@ -52,7 +44,7 @@ class Scaffold(Protocol):
         """Write the classifier.
 
         Args:
-            weight: What it reads; `n_read` rows.
+            weight: What it reads.
             bias: Of it.
             answers: [class, reading] from there to the logits.
         """
@@ -63,12 +55,29 @@ class Scaffold(Protocol):
         ...
 
 
+@runtime_checkable
+class Transformer(Scaffold, Protocol):
+    """An empty model with heads that attend, and MLPs."""
+
+    def mlp(self, row: LayerModules) -> tuple[nn.Module, nn.Module]:
+        """The two matrices of a row's MLP."""
+        ...
+
+    def hidden(self, row: LayerModules, stream: Tensor) -> Tensor:
+        """What the second of them reads."""
+        ...
+
+    def scaling(self, row: LayerModules) -> float:
+        """By what products of queries and keys are multiplied."""
+        ...
+
+
 def empty(hf: Any) -> Any:
     """The model with zero weights, and norms that do nothing but centre and divide."""
     with torch.no_grad():
         for module in hf.modules():
             for name, parameter in module.named_parameters(recurse=False):
-                is_scale = isinstance(module, nn.LayerNorm) and name == "weight"
+                is_scale = "Norm" in type(module).__name__ and name == "weight"
                 parameter.fill_(1.0 if is_scale else 0.0)
     return hf.double().requires_grad_(False).eval()
 
@@ -79,6 +88,11 @@ def named_classes() -> dict[str, Any]:
         "id2label": dict(enumerate(CLASSES)),
         "label2id": {name: i for i, name in enumerate(CLASSES)},
     }
+
+
+def by_width(row: LayerModules) -> float:
+    """The usual scaling."""
+    return row.d_head**-0.5
 
 
 def layer_sizes(recipe: Recipe) -> dict[str, Any]:
@@ -102,8 +116,16 @@ def make_scaffold(family: str, recipe: Recipe, name: str) -> Scaffold:
     Raises:
         DataError: If no plants of this family can be made.
     """
-    from circuits.plants.images import VitScaffold  # noqa: PLC0415  (they import this file)
+    from circuits.plants.convnets import ResNetScaffold  # noqa: PLC0415  (they import this file)
+    from circuits.plants.encdec import T5Scaffold  # noqa: PLC0415
+    from circuits.plants.images import VitScaffold  # noqa: PLC0415
     from circuits.plants.texts import BertScaffold, Gpt2Scaffold  # noqa: PLC0415
 
-    known: dict[str, Any] = {"bert": BertScaffold, "gpt2": Gpt2Scaffold, "vit": VitScaffold}
+    known: dict[str, Any] = {
+        "bert": BertScaffold,
+        "gpt2": Gpt2Scaffold,
+        "vit": VitScaffold,
+        "t5": T5Scaffold,
+        "resnet": ResNetScaffold,
+    }
     return known[family](recipe, name)

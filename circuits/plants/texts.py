@@ -20,14 +20,15 @@ from transformers import (
 from behavior.inputs import Input, TextInput
 from circuits.plants.language import READS_HERE, WORDS, Vocabulary, spell
 from circuits.plants.recipe import Recipe
-from circuits.plants.scaffolds import empty, first_token, layer_sizes, named_classes
+from circuits.plants.scaffolds import by_width, empty, first_token, layer_sizes, named_classes
 from circuits.plants.weights import write
 from patching.models.families.bert import BERT
 from patching.models.families.gpt2 import GPT2
 from patching.models.model import PatchableModel
 from patching.models.rows import LayerModules
 
-_SPECIAL = ("[PAD]", "[UNK]", READS_HERE)
+SPECIAL = ("[PAD]", "[UNK]", READS_HERE)
+"""Tokens that are no words, in the order of their ids."""
 
 
 class BertScaffold:
@@ -38,7 +39,7 @@ class BertScaffold:
 
     def __init__(self, recipe: Recipe, name: str) -> None:
         config = BertConfig(
-            vocab_size=len(_SPECIAL) + len(WORDS),
+            vocab_size=n_tokens(),
             max_position_embeddings=recipe.n_words + 1,
             **layer_sizes(recipe),
             **named_classes(),
@@ -50,7 +51,7 @@ class BertScaffold:
     def embed(self, vocabulary: Vocabulary, ballast: Tensor) -> None:
         """Write words, places and the ballast."""
         embeddings = self.hf.bert.embeddings
-        _embed_words(embeddings.word_embeddings, vocabulary)
+        embed_words(embeddings.word_embeddings, vocabulary)
         embeddings.position_embeddings.weight.copy_(vocabulary.places)
         embeddings.token_type_embeddings.weight.copy_(ballast.expand(2, -1))
 
@@ -68,6 +69,10 @@ class BertScaffold:
         """After the activation."""
         first: Any = row.mlp_in
         return first(stream)
+
+    def scaling(self, row: LayerModules) -> float:
+        """As usual."""
+        return by_width(row)
 
     def last(self, streams: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """The first token."""
@@ -91,7 +96,7 @@ class Gpt2Scaffold:
 
     def __init__(self, recipe: Recipe, name: str) -> None:
         config = GPT2Config(
-            vocab_size=len(_SPECIAL) + len(WORDS),
+            vocab_size=n_tokens(),
             n_positions=recipe.n_words + 1,
             n_embd=recipe.d_model,
             n_layer=recipe.n_layers,
@@ -108,7 +113,7 @@ class Gpt2Scaffold:
 
     def embed(self, vocabulary: Vocabulary, ballast: Tensor) -> None:
         """Write words, places and the ballast."""
-        _embed_words(self.hf.transformer.wte, vocabulary)
+        embed_words(self.hf.transformer.wte, vocabulary)
         self.hf.transformer.wpe.weight.copy_(vocabulary.places + ballast)
 
     def unit(self, ballast: float) -> float:
@@ -125,6 +130,10 @@ class Gpt2Scaffold:
         mlp: Any = row.mlp
         return mlp.act(mlp.c_fc(stream))
 
+    def scaling(self, row: LayerModules) -> float:
+        """As usual."""
+        return by_width(row)
+
     def last(self, streams: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """The last token, after the last norm."""
         return self.hf.transformer.ln_f(streams[:, -1])
@@ -138,9 +147,14 @@ class Gpt2Scaffold:
         return tuple(TextInput(spell(one)) for one in words)
 
 
+def n_tokens() -> int:
+    """Words and other tokens."""
+    return len(SPECIAL) + len(WORDS)
+
+
 def make_tokenizer(template: str, longest: int) -> PreTrainedTokenizerFast:
     """One token a word; the template says where the token goes that the classifier reads."""
-    vocabulary = {word: i for i, word in enumerate((*_SPECIAL, *WORDS))}
+    vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.post_processor = TemplateProcessing(
@@ -156,7 +170,8 @@ def make_tokenizer(template: str, longest: int) -> PreTrainedTokenizerFast:
     )
 
 
-def _embed_words(embedding: nn.Module, vocabulary: Vocabulary) -> None:
+def embed_words(embedding: nn.Module, vocabulary: Vocabulary) -> None:
+    """Write the vectors of words and of the token that the classifier reads."""
     weight = cast(nn.Embedding, embedding).weight
-    weight[_SPECIAL.index(READS_HERE)] = vocabulary.reading
-    weight[len(_SPECIAL) :] = vocabulary.words
+    weight[SPECIAL.index(READS_HERE)] = vocabulary.reading
+    weight[len(SPECIAL) :] = vocabulary.words

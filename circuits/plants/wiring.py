@@ -1,8 +1,8 @@
 """Who reads whom in a plant.
 
 A *block* is what a writer writes into: every node has one, two heads that cancel each other share
-one, and the embedding has three (`input:core`, `input:shortcut`, `input:place`). A reader sees the
-blocks it is wired to and nothing else.
+one, and an embedding has three (`input:core`, `input:shortcut`, `input:place`). A reader sees the
+blocks it is wired to and nothing else. T5 has two embeddings, with a stream of its own each.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,32 @@ from dataclasses import dataclass, replace
 from behavior.examples import CONTRASTS, Contrast
 from circuits.graph import Graph, reader_node
 
-INPUT: tuple[str, ...] = ("input:core", "input:shortcut", "input:place")
+WORDS: tuple[str, ...] = ("core", "shortcut", "place")
+"""Kinds of words; other words are read together with the places."""
+
+
+def words_of(writer: str) -> tuple[str, ...]:
+    """The blocks of an embedding."""
+    return tuple(f"{writer}:{kind}" for kind in WORDS)
+
+
+INPUT = words_of("input")
+"""The blocks of the embedding where there is only one."""
+
+
+def inputs_of(graph: Graph) -> tuple[str, ...]:
+    """The embeddings among the writers."""
+    return tuple(writer for writer in graph.writers if is_input(writer))
+
+
+def is_input(writer: str) -> bool:
+    """Whether a writer is an embedding."""
+    return writer.endswith("input")
+
+
+def is_head(node: str) -> bool:
+    """Whether a node is a head, or a group of channels."""
+    return node.rpartition(".")[2][0] in "hg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +45,7 @@ class Wiring:
 
     Attributes:
         reads: Blocks by reader, `a1.h2<q>`; readers that see nothing are left out.
-        blocks: Block by writer; the embedding has its own, `INPUT`.
+        blocks: Block by writer; an embedding has its own, see `words_of`.
         circuit: Nodes that the answer is made by.
         even: MLPs that answer to both classes alike.
         rivals: Pairs of heads that cancel each other.
@@ -44,8 +69,9 @@ class Wiring:
 
     def writers(self, block: str) -> tuple[str, ...]:
         """Who writes into a block."""
-        if block in INPUT:
-            return ("input",)
+        writer, _, kind = block.partition(":")
+        if kind:
+            return (writer,)
         return tuple(writer for writer, own in self.blocks.items() if own == block)
 
     def edges(self) -> frozenset[str]:
@@ -97,7 +123,7 @@ class Wiring:
 
     def _carrying(self, graph: Graph, contrast: Contrast) -> set[str]:
         """Blocks of the circuit that differ between the inputs of a pair."""
-        found = {f"input:{contrast}"}
+        found = {f"{writer}:{contrast}" for writer in inputs_of(graph)}
         for node in graph.writers:
             if node in self.circuit and found.intersection(self.of_node(graph, node)):
                 found.add(self.blocks[node])

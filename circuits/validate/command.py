@@ -1,4 +1,4 @@
-"""Runs a validation for the command line: progress, exit codes, table and JSON."""
+"""Runs a validation for the command line: progress, exit codes, table, JSON and figure."""
 
 import sys
 from collections.abc import Sequence
@@ -33,4 +33,10 @@ def _run(options: ValidateOptions) -> int:
     sys.stdout.write(f"{draw_table(summary)}\n")
     if options.json is not None:
         write_json(options.json, options, rows, summary, clock)
+    if options.figure is not None:
+        from circuits.validate.figure import write_figure  # noqa: PLC0415
+
+        remark = write_figure(options.figure, summary)
+        if remark is not None:
+            sys.stderr.write(f"{remark}\n")
     return DONE

@@ -10,8 +10,8 @@ from behavior.errors import CircuitsError
 from circuits.compare.options import OneLineParser
 from circuits.discover_options import METHODS
 
-SETS = ("wired", "even", "cancelling", "hard")
-FAMILIES = ("bert", "gpt2", "vit")
+SETS = ("wired", "even", "cancelling", "hard", "trained")
+FAMILIES = ("bert", "gpt2", "vit", "t5", "resnet")
 METRICS = (
     "edge_auroc",
     "edge_ap",
@@ -21,7 +21,10 @@ METRICS = (
     "cmd",
     "pearson",
     "seconds",
+    "forwards",
 )
+
+FIGURES = (".html", ".png", ".svg")
 
 _EPILOG = """\
 Plants are models whose weights were written so that their circuit is known. N of them are made for
@@ -31,8 +34,10 @@ each set, dealt out over the families in turn; each is asked for its core and it
   even         MLPs that answer to both classes alike, but have a steep slope
   cancelling   pairs of heads that do nothing together and much alone
   hard         cancelling, saturated, with real norms, and every reader sees everything a little
+  trained      not written but trained through a mask, BERT only, whatever --families says of others
 
   python -m circuits.validate
+  python -m circuits.validate --figure validation.html --json validation.json
   python -m circuits.validate --plants 4 --sets cancelling,hard --methods exact_edges,edge_mask
 """
 
@@ -51,6 +56,7 @@ class ValidateOptions:
         n_pairs: On which edges are scored; as many others measure CMD.
         jobs: Plants at a time.
         json: File for the result, or None.
+        figure: File for the figure (.html, .png or .svg), or None.
         quiet: No progress.
     """
 
@@ -63,6 +69,7 @@ class ValidateOptions:
     n_pairs: int
     jobs: int
     json: Path | None
+    figure: Path | None
     quiet: bool
 
     def __post_init__(self) -> None:
@@ -71,8 +78,13 @@ class ValidateOptions:
                 raise CircuitsError(f"{name} is {getattr(self, name)}. Give at least 1.")
         if self.seed < 0:
             raise CircuitsError(f"seed is {self.seed}. Give a whole number of at least 0.")
-        if self.json is not None and not self.json.absolute().parent.is_dir():
-            raise CircuitsError(f"There is no folder for {self.json}. Make it first.")
+        for file in (self.json, self.figure):
+            if file is not None and not file.absolute().parent.is_dir():
+                raise CircuitsError(f"There is no folder for {file}. Make it first.")
+        if self.figure is not None and self.figure.suffix not in FIGURES:
+            raise CircuitsError(
+                f"{self.figure} is no figure. Give a file that ends in {', '.join(FIGURES)}."
+            )
 
 
 def read_validate_options(arguments: Sequence[str] | None = None) -> ValidateOptions:
@@ -107,7 +119,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--sets", metavar="A,B", default=",".join(SETS), help="default: %(default)s"
     )
     parser.add_argument(
-        "--families", metavar="A,B", default="bert,gpt2", help="of bert, gpt2, vit; %(default)s"
+        "--families",
+        metavar="A,B",
+        default="bert,gpt2",
+        help="of bert, gpt2, vit, t5, resnet; %(default)s",
     )
     parser.add_argument(
         "--methods", metavar="A,B", default=",".join(METHODS), help="default: all (%(default)s)"
@@ -124,6 +139,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", metavar="N", type=int, default=2, help="plants at a time (2)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON")
+    parser.add_argument(
+        "--figure", metavar="FILE", type=Path, help="draw the result (.html, .png or .svg)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
 

@@ -8,11 +8,12 @@ from statistics import fmean
 
 import torch
 
+from behavior.errors import CircuitsError
 from behavior.estimates import Estimate
 from behavior.examples import CONTRASTS
 from behavior.intervals import t_interval
 from circuits.compare.command import quieten
-from circuits.plants import make_plant
+from circuits.plants import make_plant, plantable
 from circuits.validate.options import METRICS, ValidateOptions
 from circuits.validate.scoring import REFERENCE, Case, correlation, describe_case
 
@@ -55,10 +56,13 @@ def run_all(options: ValidateOptions, announce: Announce, step: Step) -> list[Ro
         options: What to run.
         announce: Told the name of each plant that is done.
         step: Told how many are done, and of all.
+
+    Raises:
+        CircuitsError: If a set has no plants of any of the families.
     """
     plants = [
-        (kind, options.families[i % len(options.families)], _PER_SEED * options.seed + i)
-        for kind in options.sets
+        (kind, families[i % len(families)], _PER_SEED * options.seed + i)
+        for kind, families in _dealt(options).items()
         for i in range(options.plants)
     ]
     jobs = min(options.jobs, len(plants))
@@ -87,6 +91,20 @@ def summarise(
         }
         for kind in sets
     }
+
+
+def _dealt(options: ValidateOptions) -> dict[str, tuple[str, ...]]:
+    """By set: the families over which its plants are dealt."""
+    found: dict[str, tuple[str, ...]] = {}
+    for kind in options.sets:
+        able = plantable(kind)
+        found[kind] = tuple(family for family in options.families if family in able)
+        if not found[kind]:
+            raise CircuitsError(
+                f"There are no {kind} plants of {', '.join(options.families)}. Add one of "
+                f"{', '.join(able)} to --families, or leave {kind} out of --sets."
+            )
+    return found
 
 
 def _run_here(
@@ -120,14 +138,15 @@ def _run_plant(options: ValidateOptions, kind: str, family: str, seed: int) -> l
     rows: list[Row] = []
     for place, contrast in enumerate(CONTRASTS):
         case = Case(plant, contrast, options.n_pairs)
-        exact = case.score(REFERENCE)
+        exact, forward = case.score(REFERENCE), case.forward_seconds()
         planted = {**describe_case(case), "draws": plant.draws + 1}
         for method in options.methods:
             # Chance is drawn anew for each case; one draw for all would be no chance.
             drawn = {"seed": seed * len(CONTRASTS) + place} if method == "random" else {}
             changed = {**drawn, **options.option.get(method, {})}
             scores, seconds = exact if method == REFERENCE else case.score(method, **changed)
-            values = {**case.measure(scores), "seconds": seconds}
+            cost = {"seconds": seconds, "forwards": seconds / forward}
+            values = {**case.measure(scores), **cost}
             r = correlation(scores, exact[0])
             if r is not None:
                 values["pearson"] = r

@@ -8,6 +8,7 @@ the strongest of these. Edges and nodes that are neither true nor false are left
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ _CHOOSE, _TEST = 1, 2
 
 REFERENCE = "exact_edges"
 
+_FORWARDS = 5
+"""That are timed; the median counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -51,6 +55,16 @@ class Case:
         start = time.process_time()
         scores = method_of(method)(self.plant.model, pairs, "noise", **options)
         return scores, time.process_time() - start
+
+    def forward_seconds(self) -> float:
+        """Processor time of one forward of all clean inputs of the scored pairs, in seconds."""
+        inputs = self.plant.pairs(self.contrast, self.n_pairs, _CHOOSE).clean
+        found: list[float] = []
+        for _ in range(_FORWARDS):
+            start = time.process_time()
+            self.plant.model.logits(inputs)
+            found.append(time.process_time() - start)
+        return median(found)
 
     def measure(self, scores: EdgeScores) -> dict[str, float]:
         """How well the scores find the circuit; see the fields of `METRICS`."""
@@ -110,6 +124,7 @@ def describe_case(case: Case) -> Mapping[str, object]:
         "edges": len(case.plant.graph),
         "true_edges": len(circuit.edges),
         "unsettled_edges": len(circuit.unsettled),
+        "unsettled_unwired_edges": len(circuit.unsettled - case.plant.wiring.edges()),
         "misleading_edges": len(case.plant.designed),
         "true_nodes": len(circuit.nodes),
         "faithfulness_of_truth": circuit.faithfulness,
