@@ -148,18 +148,36 @@ def direct(role: str, contrast: str) -> Json:
 
 def stages() -> list[Json]:
     rows: list[Json] = []
-    for role, n_layers in LAYERS.items():
+    depths = {**LAYERS, "student_debiased": 2, "untrained_teacher": 3, "untrained_student": 2}
+    for model, n_layers in depths.items():
+        rows.append({"model": model, "stage": "input", "depth": 0.0, **readable(model, 0.0)})
         for layer in range(n_layers):
-            row: Json = {
-                "model": role,
-                "stage": f"a{layer}",
-                "depth": (2 * layer + 1) / (2 * n_layers),
-            }
-            for contrast, scale in (("core", 0.9), ("shortcut", 0.5)):
-                for suffix, part in (("", 1.0), ("_patterns", 0.7), ("_values", 0.3)):
-                    row[f"layer_{contrast}{suffix}"] = number(scale * part / (1 + layer))
-            rows.append(row)
+            for i, name in enumerate((f"a{layer}", f"m{layer}")):
+                depth = (2 * layer + 1 + i) / (2 * n_layers)
+                row: Json = {"model": model, "stage": name, "depth": depth}
+                rows.append({**row, **readable(model, depth), **together(model, name, layer)})
     return rows
+
+
+def readable(model: str, depth: float) -> Json:
+    """What the probes would read: nothing in untrained nets, little of N and L in the student."""
+    gains = {"student": (0.4, 0.1, 0.1, 0.3)}.get(model, (0.5, 0.5, 0.5, 0.02))
+    if model.startswith("untrained"):
+        gains = (0.0, 0.0, 0.0, 0.04)
+    names = ("core_AC", "core_NL", "transfer", "shortcut")
+    found = {n: number(0.5 + g * depth, 0.02, 1200) for n, g in zip(names, gains, strict=True)}
+    return {**found, "core_AC_auc": found["core_AC"], "core_NL_auc": found["core_NL"]}
+
+
+def together(model: str, name: str, layer: int) -> Json:
+    """All heads of a layer, where they were patched."""
+    if model not in LAYERS or not name.startswith("a"):
+        return {}
+    return {
+        f"layer_{contrast}{suffix}": number(scale * part / (1 + layer))
+        for contrast, scale in (("core", 0.9), ("shortcut", 0.5))
+        for suffix, part in (("", 1.0), ("_patterns", 0.7), ("_values", 0.3))
+    }
 
 
 def made_up_result() -> Json:

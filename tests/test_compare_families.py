@@ -41,7 +41,13 @@ def compared(
     evidence = {"examples": write_quads(home / "quads.jsonl", 6)}
     options = {"task": "digits"} if family in IMAGE_FAMILIES else evidence
     found = compare_models(
-        home / "teacher", home / "student", n_pairs=12, n_examples=10, n_resamples=50, **options
+        home / "teacher",
+        home / "student",
+        n_pairs=12,
+        n_examples=10,
+        n_probe_quads=8,
+        n_resamples=50,
+        **options,
     )
     return family, found
 
@@ -56,9 +62,11 @@ def test_every_family_is_patched_row_by_row(compared: tuple[str, Comparison]) ->
         assert values.shape == (12, len(rows), spec["n_heads"])
         assert np.isfinite(values).all() and values.std() > 0
     stages = [row for row in listing(found.result, "stages") if row["model"] == "teacher"]
-    assert [row["stage"] for row in stages] == rows
-    depths = [(2 * i + 1) / (2 * len(rows)) for i in range(len(rows))]
-    assert [row["depth"] for row in stages] == pytest.approx(depths)
+    patched = [row for row in stages if "layer_core" in row]
+    assert [row["stage"] for row in patched] == rows
+    end = 2 if family.startswith("resnet") else 1
+    depths = [(2 * i + end) / (2 * len(rows)) for i in range(len(rows))]
+    assert [row["depth"] for row in patched] == pytest.approx(depths)
 
 
 def test_every_family_gets_its_page_and_maps(compared: tuple[str, Comparison]) -> None:

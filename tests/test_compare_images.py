@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compare(folder: Path, teacher: str, student: str, **options: object) -> Comparison:
-    given = {"n_resamples": 100, "n_pairs": 2 * N, "n_examples": 30, **options}
+    given = {"n_resamples": 100, "n_pairs": 2 * N, "n_examples": 30, "n_probe_quads": 12, **options}
     return compare_models(folder / teacher, folder / student, **given)  # pyright: ignore
 
 
@@ -107,10 +107,10 @@ def test_the_spec_names_rows_and_modality(found: Comparison) -> None:
 def test_a_family_without_attention_says_so(found: Comparison) -> None:
     rows = listing(found.result, "stages")
     student = [row for row in rows if row["model"] == "student"]
-    assert [row["stage"] for row in student] == ["s0.b0", "s0.b1", "s1.b0"]
-    assert estimate(student[0], "layer_core_patterns").reason == NO_ATTENTION
-    assert estimate(student[0], "layer_core_logits").value is not None
-    teacher = next(row for row in rows if row["model"] == "teacher")
+    assert [row["stage"] for row in student] == ["input", "s0.b0", "s0.b1", "s1.b0"]
+    assert estimate(student[1], "layer_core_patterns").reason == NO_ATTENTION
+    assert estimate(student[1], "layer_core_logits").value is not None
+    teacher = next(row for row in rows if (row["model"], row["stage"]) == ("teacher", "a0"))
     assert estimate(teacher, "layer_core_patterns_logits").value is not None
     assert not {"student.mlps.core", "student.patterns.core"} & set(found.arrays)
     assert {"teacher.mlps.core", "teacher.patterns.core"} <= set(found.arrays)

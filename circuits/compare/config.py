@@ -51,6 +51,7 @@ class ComparisonConfig:
         checkpoints: Path of a checkpoints.yaml; None looks in the usual places.
         n_pairs: At most this many pairs of each contrast. A quad gives two.
         n_examples: At most this many in-domain examples.
+        n_probe_quads: At most this many quads for the probes at each stage; 0 leaves them out.
         n_resamples: Bootstrap resamples behind every interval.
         direction: Which run a patch goes into: noise lowers the clean one, denoise restores the
             corrupted one.
@@ -62,6 +63,7 @@ class ComparisonConfig:
             hooks.
         discovery: Algorithm that scores the edges of both models, always with plain hooks;
             `none` leaves circuits and direct paths out.
+        interventions: Whether heads are matched, taken away and transplanted.
         check: Whether each model proves on load that its architecture is declared rightly.
         delta: Difference in probability below which two models count as equal.
     """
@@ -76,6 +78,7 @@ class ComparisonConfig:
     checkpoints: str | None = None
     n_pairs: int = 800
     n_examples: int = 2000
+    n_probe_quads: int = 1200
     n_resamples: int = 2000
     direction: Direction = "noise"
     seed: int = 0
@@ -84,6 +87,7 @@ class ComparisonConfig:
     batch_size: int | None = None
     backend: Backend = "hooks"
     discovery: Discovery = "eap_ig_inputs"
+    interventions: bool = True
     check: bool = True
     delta: float = 0.10
 
@@ -92,8 +96,11 @@ class ComparisonConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise CircuitsError(f"{name} is {value}. Give a whole number of at least 1.")
-        if self.seed < 0:
-            raise CircuitsError(f"seed is {self.seed}. Give a whole number of at least 0.")
+        for name in ("seed", "n_probe_quads"):
+            if getattr(self, name) < 0:
+                raise CircuitsError(
+                    f"{name} is {getattr(self, name)}. Give a whole number of at least 0."
+                )
         if self.direction not in DIRECTIONS:
             raise CircuitsError(f"Unknown direction {self.direction!r}. Use 'noise' or 'denoise'.")
         if self.backend not in BACKENDS:

@@ -9,6 +9,7 @@ the real inputs.
 import time
 from collections.abc import Mapping
 
+from behavior.examples import CELLS
 from behavior.inputs import Input
 from circuits.compare.ablating import ablated_examples
 from circuits.compare.components import has_attention
@@ -40,7 +41,8 @@ def estimate_cost(
     lines = [f"Inputs: {_describe(evidence)}, {config.direction}"]
     total = 0.0
     for role, model in _distinct(models).items():
-        forwards = n_inputs + (_patching_forwards(model, evidence, config) if role in PAIR else 0)
+        forwards = n_inputs + _probe_forwards(role, evidence, config)
+        forwards += _patching_forwards(model, evidence, config) if role in PAIR else 0
         per_forward = _seconds_per_forward(model, evidence, config)
         total += forwards * per_forward
         lines.append(
@@ -74,6 +76,15 @@ def _patching_forwards(
     ablations = len(ablated_examples(evidence, config)) * (2 + share * len(spec.heads))
     patching = sum(len(pairs) * each for pairs in evidence.pairs.values())
     return patching + ablations + _circuit_forwards(evidence, config)
+
+
+def _probe_forwards(role: Role, evidence: Evidence, config: ComparisonConfig) -> int:
+    """Of the model on the quads of the probes, and of an untrained net like it."""
+    if not evidence.quads:
+        return 0
+    available = evidence.task.n_quads
+    n = config.n_probe_quads if available is None else min(config.n_probe_quads, available)
+    return len(CELLS) * n * (2 if role in PAIR else 1)
 
 
 def _circuit_forwards(evidence: Evidence, config: ComparisonConfig) -> float:

@@ -127,6 +127,15 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
         help="at most this many pairs of each contrast, two a quad (default %(default)s)",
     )
     group.add_argument(
+        "--probe-quads",
+        dest="n_probe_quads",
+        metavar="N",
+        type=whole,
+        default=_DEFAULTS.n_probe_quads,
+        help="at most this many further quads to probe every stage with (default %(default)s; 0 "
+        "for no probes)",
+    )
+    group.add_argument(
         "--direction",
         choices=DIRECTIONS,
         default=_DEFAULTS.direction,
@@ -139,6 +148,12 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="how the edges of both circuits are scored (default %(default)s): "
         f"{', '.join(DISCOVERIES[:-1])}; or none, for no circuits",
+    )
+    group.add_argument(
+        "--no-interventions",
+        dest="interventions",
+        action="store_false",
+        help="do not match heads, take them away, or put the teacher's into the student",
     )
     group.add_argument("--seed", metavar="K", type=whole, default=_DEFAULTS.seed)
 

@@ -9,7 +9,12 @@
    attributed beside; without pairs, heads are ablated to their mean in each group.
 7. Edges of teacher and student are scored on some quads; circuits of all sizes are run live on
    others; direct paths are attributed exactly.
-8. Effects become shares of each model's own total range, with intervals.
+8. On further quads weak linear probes say at which stage of each model, and of untrained nets,
+   the core feature and the shortcut can be read.
+9. Heads are matched where the pair passes its null, sets of heads are taken away, and the
+   teacher's nodes put into the student where their streams share a basis.
+10. Effects become shares of each model's own total range, with intervals.
+11. What the stages and the interventions showed is added to the verdict.
 """
 
 from pathlib import Path
@@ -30,13 +35,15 @@ from circuits.compare.differences import compare_roles, example_agreement, judge
 from circuits.compare.discovering import discover_pair
 from circuits.compare.estimating import summarize_attribution
 from circuits.compare.evidence import Evidence, align_evidence, gather_evidence, open_task
+from circuits.compare.explaining import locating, with_location, with_tests
 from circuits.compare.failing import failures
+from circuits.compare.intervening import intervene
+from circuits.compare.intervention_numbers import describe_alignment, describe_tests
 from circuits.compare.measuring import RoleMeasures, draw, measure_role
 from circuits.compare.progress import Progress, Silent
 from circuits.compare.provenance import Clock, provenance
 from circuits.compare.relative import pair_ranges, summarize_pair
 from circuits.compare.result import (
-    NOT_MATCHED,
     describe_components,
     describe_differences,
     describe_models,
@@ -45,6 +52,7 @@ from circuits.compare.result import (
     limits,
 )
 from circuits.compare.roles import Models, RoleEntry, load_roles, read_role_labels, resolve_roles
+from circuits.compare.stage_reading import read_stages
 from circuits.compare.stages import stage_rows
 from circuits.compare.storage import SCHEMA_VERSION, Json
 
@@ -134,6 +142,10 @@ def run_comparison(
 
     circuits = discover_pair(models, readouts, evidence.pairs, config, progress)
 
+    readings = read_stages(models, evidence, config, progress)
+
+    tried = intervene(models, readouts, evidence, answers, effects, config, progress)
+
     progress.stage("intervals of effects")
     ranges = pair_ranges(answers, effects, draws)
     components = describe_components(
@@ -143,22 +155,32 @@ def run_comparison(
         circuit_branches(circuits, ranges, draws),
     )
 
+    verdict = with_location(verdict, *locating(readings))
+    verdict = with_tests(verdict, tried)
+
     result: Json = {
         "schema_version": SCHEMA_VERSION,
         "config": config.to_json(),
         "provenance": provenance(clock, command, torch.get_num_threads(), config.backend),
-        "task": describe_task(evidence, ablated),
+        "task": describe_task(evidence, ablated, readings.quads),
         "models": describe_models(roles, models, readouts, measures, components),
-        **describe_differences(differences, example_agreement(answers, draws)),
-        "stages": stage_rows(effects, ranges, draws),
-        "alignment": {"level": None, "null": None, "reason": NOT_MATCHED},
-        "diff": {"nodes": [], "reason": NOT_MATCHED},
+        **describe_differences(
+            differences, example_agreement(answers, draws), describe_tests(tried)
+        ),
+        "stages": stage_rows(effects, ranges, draws, readings),
+        **describe_alignment(tried),
         "verdict": verdict.to_json(),
         "failures": failures(evidence, answers),
-        "limits": limits(evidence, models, ablations),
+        "limits": limits(
+            evidence,
+            models,
+            ablations,
+            readable=readings.measured,
+            intervened=not tried.reason,
+        ),
     }
     arrays = gather_arrays(answers, effects, ablations) | circuit_arrays(circuits)
-    return Comparison(result, arrays)
+    return Comparison(result, arrays | readings.arrays())
 
 
 def prepare(

@@ -3,10 +3,12 @@
 1. The verdict, with tiles for the numbers it rests on.
 2. All roles side by side: accuracy by cell, the core-shortcut plane, one table.
 3. Confidence when wrong, and agreement with the teacher.
-4. Where the two models differ: heads on one scale, whole layers by relative depth.
-5. Circuits of both models: how faithful, which edges, and what reaches the answer directly.
-6. Examples on which the student fails and the teacher does not.
-7. What cannot yet be said.
+4. What can be read at each stage of each model.
+5. Where the two models differ: heads on one scale, whole layers by relative depth.
+6. Circuits of both models: how faithful, which edges, and what reaches the answer directly.
+7. Interventions: what comes back, what is needed, and which matched nodes changed.
+8. Examples on which the student fails and the teacher does not.
+9. What cannot yet be said.
 """
 
 import json
@@ -24,6 +26,7 @@ from circuits.compare.components_section import components_section
 from circuits.compare.config import Role
 from circuits.compare.figures import report_figures
 from circuits.compare.footer import footer
+from circuits.compare.interventions_section import interventions_section
 from circuits.compare.markup import (
     bullets,
     columns,
@@ -43,6 +46,7 @@ from circuits.compare.reading import (
     roles,
     text,
 )
+from circuits.compare.stages_section import stages_section
 from circuits.compare.storage import Json
 from circuits.compare.tables import (
     agreement_table,
@@ -86,8 +90,10 @@ def render(result: Result) -> str:
     sections = (
         _erosion(result),
         _confidence(result),
+        stages_section(result),
         components_section(result),
         circuits_section(result),
+        interventions_section(result),
         _examples(result),
         _limits(result),
     )

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from behavior.estimates import Estimate
-from behavior.examples import Contrast, Example, Pairs
+from behavior.examples import Contrast, Example, Pairs, Quad
 from behavior.inputs import Input
 from behavior.readout import Readout
 from behavior.threshold import ThresholdRefit
@@ -19,14 +19,28 @@ from circuits.compare.differences import Differences
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS, RoleMeasures
 from circuits.compare.roles import RoleEntry
-from circuits.compare.stages import LATER
 from circuits.compare.storage import Arrays, Json, null
 from patching import PatchableModel
 from patching.models.checkpoints import Checkpoint
 
 EROSION_KEYS = ("spurious_gap", "spurious_share", "auc", "auc4", "conflicting_accuracy")
 LOSS_KEYS = ("C", "N", "mean")
-NOT_MATCHED = "heads are not matched in this version"
+READ = (
+    "Whether what can be read at a stage is used: a probe shows that a feature is there, not that "
+    "the model answers by it."
+)
+NOT_READ = (
+    "Where in the networks it was lost: whether the core feature is still readable at each stage "
+    "was not measured."
+)
+NOT_TRIED = (
+    "Whether a component causes the loss: effects say what carries a contrast in one model, and "
+    "heads were neither matched nor taken away."
+)
+CAUSES = (
+    "That a mechanism is established: taking heads away and putting nodes in shows what these "
+    "interventions do on these quads, and an intervention that restores nothing proves no absence."
+)
 
 
 def describe_models(
@@ -87,7 +101,11 @@ def describe_components(
     return found
 
 
-def describe_task(evidence: Evidence, ablated: Sequence[Example[Input]] = ()) -> Json:
+def describe_task(
+    evidence: Evidence,
+    ablated: Sequence[Example[Input]] = (),
+    probed: Sequence[Quad[Input]] = (),
+) -> Json:
     """`task`: where the inputs come from, and the order that the arrays are in."""
     quads = evidence.quads
     return {
@@ -95,10 +113,7 @@ def describe_task(evidence: Evidence, ablated: Sequence[Example[Input]] = ()) ->
         "labels": list(evidence.task.labels),
         "source": evidence.task.describe(),
         "has_quads": bool(quads),
-        "quads": [quad.id for quad in quads],
-        "templates": [quad.template for quad in quads],
-        "label": [quad.label for quad in quads],
-        "foil": [quad.foil for quad in quads],
+        **_describe_quads(quads),
         "pairs": {contrast: _describe_pairs(pairs) for contrast, pairs in evidence.pairs.items()},
         "examples": {
             "split": evidence.split,
@@ -106,15 +121,17 @@ def describe_task(evidence: Evidence, ablated: Sequence[Example[Input]] = ()) ->
             "ids": [example.id for example in evidence.examples],
         },
         **({"ablated": [example.id for example in ablated]} if ablated else {}),
+        **({"probed": _describe_quads(probed)} if probed else {}),
         "alignment": dict(evidence.reports),
     }
 
 
 def describe_differences(
-    differences: Differences | None, agreement: Mapping[str, Mapping[str, Estimate]]
+    differences: Differences | None,
+    agreement: Mapping[str, Mapping[str, Estimate]],
+    tests: Json,
 ) -> Json:
     """`agreement`, `losses`, `erosion`, `retention` and `tests`; null without quads."""
-    tests: Json = {name: null(LATER) for name in ("removal", "necessity", "transplant")}
     if differences is None:
         return {
             "agreement": {"all": {split: numbers(found) for split, found in agreement.items()}},
@@ -160,16 +177,17 @@ def numbers(estimates: Mapping[str, Estimate]) -> Json:
 
 
 def limits(
-    evidence: Evidence, roles: Iterable[Role], ablations: RoleAblations | None = None
+    evidence: Evidence,
+    roles: Iterable[Role],
+    ablations: RoleAblations | None = None,
+    *,
+    readable: bool = False,
+    intervened: bool = False,
 ) -> list[str]:
     """What this result cannot say, as sentences for the page."""
     said = [
-        "Where in the networks it was lost: whether the core feature is still readable at each "
-        "stage is not measured in this version.",
-        "Which head of the student corresponds to which head of the teacher: heads are shown side "
-        "by side and not matched.",
-        "Whether a component causes the loss: effects say what carries a contrast in one model, "
-        "and removing or giving back components has not been tried.",
+        READ if readable else NOT_READ,
+        CAUSES if intervened else NOT_TRIED,
         "Anything about the recipe: these are two checkpoints. A claim about a recipe needs "
         "several seeds.",
     ]
@@ -201,6 +219,15 @@ def _asked_with(checkpoint: Checkpoint) -> Json:
         words = checkpoint.label_words
         found["label_words"] = dict(words) if isinstance(words, Mapping) else list(words)
     return found
+
+
+def _describe_quads(quads: Sequence[Quad[Input]]) -> Json:
+    return {
+        "quads": [quad.id for quad in quads],
+        "templates": [quad.template for quad in quads],
+        "label": [quad.label for quad in quads],
+        "foil": [quad.foil for quad in quads],
+    }
 
 
 def _describe_pairs(pairs: Pairs[Input]) -> Json:

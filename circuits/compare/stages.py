@@ -2,9 +2,11 @@
 
 Stages are the embedding and each point after an attention and after an MLP (after a block of a
 ResNet), placed by relative depth over the rows with the ends on the ends, so that models of any
-depth can be laid over each other. This version measures the effect of all heads of a row together,
-and how much of it moves with their patterns or their values alone, which a family without
-attention does not have; readability of core and shortcut stays null.
+depth can be laid over each other. At each of them, for every model and for untrained nets of the
+same architectures, stands how readable core and shortcut are (`circuits.compare.stage_reading`).
+At a row of heads of teacher and student stands also the effect of all its heads together, and how
+much of it moves with their patterns or their values alone, which a family without attention does
+not have.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,50 +21,51 @@ from circuits.compare.components import ComponentEffects, RoleEffects
 from circuits.compare.config import Role
 from circuits.compare.measuring import Draws
 from circuits.compare.relative import TotalRange, relative_means
-from circuits.compare.storage import Json, null
+from circuits.compare.stage_reading import StageReadings
+from circuits.compare.storage import Json
 from circuits.compare.wording import NO_ATTENTION
 
-LATER = "measured from a later version"
 LOGITS = "_logits"
-READABILITY = ("core_AC", "core_NL", "transfer", "shortcut")
 
 
-def attention_depth(row: int, n_rows: int) -> float:
-    """Relative depth of the point after a row's heads: 0 is the embedding, 1 the end."""
-    return (2 * row + 1) / (2 * n_rows)
-
-
-def stage_rows(effects: RoleEffects, ranges: Mapping[Role, TotalRange], draws: Draws) -> list[Json]:
-    """An entry for each row of heads of each model that was patched."""
-    stages: list[Json] = []
-    for role, by_contrast in effects.items():
-        if draws.units is None or not by_contrast:
-            continue
-        numbers: dict[Contrast, dict[str, list[Estimate]]] = {
-            contrast: _row_numbers(found, ranges[role], draws.units)
-            for contrast, found in by_contrast.items()
-        }
-        names = next(iter(by_contrast.values())).nodes.rows
-        stages += [_stage(role, i, names, numbers) for i in range(len(names))]
-    return stages
-
-
-def _stage(
-    role: Role,
-    row: int,
-    names: Sequence[str],
-    numbers: Mapping[Contrast, Mapping[str, list[Estimate]]],
-) -> Json:
-    stage: Json = {
-        "model": role,
-        "stage": names[row],
-        "depth": attention_depth(row, len(names)),
-        **{name: null(LATER) for name in READABILITY},
+def stage_rows(
+    effects: RoleEffects,
+    ranges: Mapping[Role, TotalRange],
+    draws: Draws,
+    readings: StageReadings,
+) -> list[Json]:
+    """An entry for each stage of each model that was read or patched."""
+    together = {
+        role: _row_effects(by_contrast, ranges[role], draws.units)
+        for role, by_contrast in effects.items()
+        if draws.units is not None and by_contrast
     }
-    for contrast, parts in numbers.items():
-        for suffix, estimates in parts.items():
-            stage[f"layer_{contrast}{suffix}"] = estimates[row].to_json()
-    return stage
+    by_model: dict[str, dict[str, Json]] = {str(role): found for role, found in together.items()}
+    return [
+        {
+            "model": model,
+            "stage": reading.point.name,
+            "depth": reading.point.depth,
+            **readings.numbers(reading),
+            **by_model.get(model, {}).get(reading.point.name, {}),
+        }
+        for model, found in readings.models.items()
+        if readings.measured or model in by_model
+        for reading in found
+    ]
+
+
+def _row_effects(
+    effects: Mapping[Contrast, ComponentEffects], divisor: TotalRange, draws: Resamples
+) -> dict[str, Json]:
+    """Effects of each row of heads, by its name."""
+    names: Sequence[str] = next(iter(effects.values())).nodes.rows
+    rows: dict[str, Json] = {name: {} for name in names}
+    for contrast, found in effects.items():
+        for suffix, estimates in _row_numbers(found, divisor, draws).items():
+            for name, estimate in zip(names, estimates, strict=True):
+                rows[name][f"layer_{contrast}{suffix}"] = estimate.to_json()
+    return rows
 
 
 def _row_numbers(

@@ -8,7 +8,8 @@
     erosion           the lower ends of the loss and of the loss of AUC4 lie beyond delta and zero
 
 The rules are read from the top and the first that fits decides. Where the ability was lost
-(`location`, `stage`) is a separate question that behavior alone cannot answer.
+(`location`, `stage`) is another question, asked of an erosion alone: `circuits.compare.explaining`
+adds what the stage profile and the interventions say.
 """
 
 from collections.abc import Callable
@@ -25,11 +26,6 @@ AUC4_LOSS = 0.02
 REGAINED = 0.80
 MUTE_RANGE = 0.20
 MUTE_AUC4 = 0.55
-
-NO_LOCATION = (
-    "Where it was lost is not said here: that takes the stage profile and the causal tests, "
-    "which this version does not run."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +65,9 @@ class Verdict:
 
     Attributes:
         status: One of the four answers.
-        location: None until the stages have been measured.
-        stage: None until the stages have been measured.
+        location: Of an erosion, once the stages have been measured: `located`, `present, not used`
+            or `not located`.
+        stage: Of the student, from which on it is lost.
         sentences: The conclusion first, then the numbers that led there.
     """
 
@@ -192,7 +189,6 @@ def _erosion(evidence: BehaviorEvidence) -> Verdict | None:
         *_losses(evidence),
         _ranking(evidence),
         _threshold(evidence),
-        NO_LOCATION,
     )
 
 

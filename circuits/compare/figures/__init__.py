@@ -15,8 +15,10 @@ from circuits.compare.figures.direct import direct_figure
 from circuits.compare.figures.edge_slider import add_edge_slider
 from circuits.compare.figures.faithfulness import faithfulness_figure
 from circuits.compare.figures.heads import heads_figure, heads_panel
+from circuits.compare.figures.interventions import restored_figure, restored_rows
 from circuits.compare.figures.layers import layers_figure
 from circuits.compare.figures.plane import plane_figure
+from circuits.compare.figures.readability import Question, questions, readability_figure
 from circuits.compare.reading import (
     Panel,
     attributed,
@@ -67,6 +69,14 @@ class ComparisonFigures:
     def layers(self, contrast: Contrast = "core") -> go.Figure:
         """All heads of a layer together, by relative depth."""
         return layers_figure(self.result, contrast)
+
+    def readability(self, question: Question = "core_NL") -> go.Figure:
+        """What weak probes read at each stage of every model."""
+        return readability_figure(self.result, question)
+
+    def restored(self) -> go.Figure:
+        """Share of the loss that each intervention brings back, beside its controls."""
+        return restored_figure(self.result)
 
     def attribution(self, contrast: Contrast = "core") -> go.Figure:
         """First-order attribution against exact patching, one dot a head."""
@@ -131,6 +141,10 @@ def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
     for contrast in contrasts(result):
         if attributed(result, "student", contrast):
             drawn[f"attribution-{contrast}"] = figures.attribution(contrast)
+    for question in questions(result):
+        drawn[f"readable-{question}"] = figures.readability(question)
+    if restored_rows(result):
+        drawn["restored"] = figures.restored()
     return drawn | _circuit_figures(figures)
 
 

@@ -40,8 +40,10 @@ def layers_figure(result: Mapping[str, object], contrast: Contrast) -> go.Figure
     )
     for suffix, label, dash in _PARTS:
         for role in pair(result):
-            rows = [row for row in listing(result, "stages") if row.get("model") == role]
             key = f"layer_{contrast}{suffix}" + ("" if relative else "_logits")
+            rows = [
+                row for row in listing(result, "stages") if row.get("model") == role and key in row
+            ]
             _add_line(figure, role, rows, key, label, dash, PERCENT if relative else 1.0)
     figure.update_xaxes(range=[0, 1], dtick=0.25)
     figure.update_yaxes(zeroline=True, rangemode="tozero")

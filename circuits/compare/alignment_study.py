@@ -1,0 +1,98 @@
+"""Evidence about teacher, student and their nulls, all from the same inputs."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from behavior.examples import Contrast
+from behavior.readout import Readout
+from circuits.compare.alignment_evidence import Evidence, collect_evidence
+from circuits.compare.alignment_inputs import EvidenceInputs, shared_words
+from circuits.compare.alignment_null import untrained
+from circuits.compare.alignment_similarity import HeadSimilarity
+from patching.activation import patch_heads
+from patching.effects import Direction, Effects
+from patching.models.model import PatchableModel
+
+ModelEffects = Mapping[Contrast, Effects]
+Shares = dict[Contrast, Float[np.ndarray, "_ _"]]
+"""By contrast: [pair, head]; contrasts and models have their own numbers of both."""
+
+
+class Study:
+    """Evidence about several models from the same inputs.
+
+    Args:
+        given: The inputs.
+        models: Teacher, student and twins; words are compared that all of them see.
+        direction: Of effects that are measured.
+        readouts: Of teacher and student.
+    """
+
+    def __init__(
+        self,
+        given: EvidenceInputs,
+        models: Sequence[PatchableModel],
+        direction: Direction,
+        readouts: tuple[Readout, Readout] | None,
+    ) -> None:
+        self._given = given
+        self._models = models
+        self._words = shared_words(models, given.inputs)
+        self._direction: Direction = direction
+        self._readouts = readouts
+
+    def measure(self, side: int, model: PatchableModel) -> ModelEffects:
+        """Effects of every head of a model; a twin is read like a teacher."""
+        readout = None if self._readouts is None else self._readouts[1 if side == 1 else 0]
+        return {
+            contrast: patch_heads(model, pairs, self._direction, readout=readout)
+            for contrast, pairs in self._given.pairs.items()
+        }
+
+    def evidence(
+        self, side: int, model: PatchableModel, effects: ModelEffects | None = None
+    ) -> Evidence:
+        """Evidence about a model that reads inputs like the one of this number."""
+        measured = effects or self.measure(side, model)
+        return collect_evidence(model, self._given, self._words[side], measured)
+
+    def nulls(
+        self, own: tuple[Evidence, Evidence], n_untrained: int, seed: int
+    ) -> dict[str, HeadSimilarity]:
+        """Pairs in which nothing can correspond, by name.
+
+        Args:
+            own: Evidence about teacher and student.
+            n_untrained: Untrained nets of each architecture.
+            seed: Of the first of them.
+        """
+        found: dict[str, HeadSimilarity] = {}
+        for i in range(n_untrained):
+            teacher, student = (
+                self.evidence(side, untrained(self._models[side], seed + i)) for side in (0, 1)
+            )
+            found[f"untrained teacher {i}"] = HeadSimilarity(teacher, own[1])
+            found[f"untrained student {i}"] = HeadSimilarity(own[0], student)
+        for i, twin in enumerate(self._models[2:]):
+            found[f"twin {i}"] = HeadSimilarity(self.evidence(2 + i, twin), own[1])
+        return found
+
+
+def effect_shares(effects: ModelEffects, heads: Sequence[str], given: EvidenceInputs) -> Shares:
+    """Effects on the chosen pairs as shares of the total range; 0 without a range."""
+    known = set(given.units)
+    rows: dict[Contrast, list[int]] = {
+        contrast: [i for i, unit in enumerate(effects[contrast].units) if unit in known]
+        for contrast in given.pairs
+    }
+    spans = [(effects[c].clean - effects[c].corrupted)[rows[c]].mean() for c in rows]
+    span = abs(float(sum(spans)))
+    found: Shares = {}
+    for contrast, chosen in rows.items():
+        one = effects[contrast]
+        columns = [one.nodes.index(head) for head in heads]
+        values = one.values.numpy()[np.ix_(chosen, columns)].astype(np.float64)
+        found[contrast] = values / span if span > 0 else np.zeros_like(values)
+    return found

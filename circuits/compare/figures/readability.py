@@ -1,0 +1,89 @@
+"""What weak probes read at each stage, by relative depth."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from circuits.compare.figures.style import (
+    GREY,
+    PERCENT,
+    ROLE_COLORS,
+    ROLE_SYMBOLS,
+    Dash,
+    base_figure,
+    error_bar,
+    hover,
+    scaled,
+)
+from circuits.compare.reading import estimate, listing
+from circuits.compare.wording import ROLE_NAMES
+
+Question = Literal["core_NL", "core_AC", "transfer", "shortcut"]
+
+QUESTIONS: dict[Question, str] = {
+    "core_NL": "core without the shortcut (N against L)",
+    "core_AC": "core beside the shortcut (A against C)",
+    "transfer": "core: trained on A and C, asked on N and L",
+    "shortcut": "shortcut (A against N, C against L)",
+}
+SHOWN = ("teacher", "student", "student_debiased", "untrained_teacher", "untrained_student")
+
+_NAMES: dict[str, str] = {
+    **ROLE_NAMES,
+    "untrained_teacher": "untrained, like the teacher",
+    "untrained_student": "untrained, like the student",
+}
+_DASHES: dict[str, Dash] = {
+    "student_debiased": "dash",
+    "untrained_teacher": "dot",
+    "untrained_student": "dot",
+}
+
+
+def readability_figure(result: Mapping[str, object], question: Question) -> go.Figure:
+    """Held-out accuracy of the probes for one question, in percent; 50 is chance."""
+    rows = [row for row in listing(result, "stages") if question in row]
+    n = max((estimate(row, question).n for row in rows), default=0)
+    figure = base_figure(
+        f"Readable: {QUESTIONS[question]}",
+        f"weak linear probes, held-out; n = {n:,} quads",
+        height=380,
+        x="relative depth of the stage",
+        y="accuracy (%)",
+    )
+    for model in SHOWN:
+        points = [row for row in rows if row.get("model") == model]
+        found = [estimate(row, question) for row in points]
+        if not any(each.value is not None for each in found):
+            continue
+        color = ROLE_COLORS.get(model, GREY)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        symbol = ROLE_SYMBOLS.get(model, "x")  # pyright: ignore[reportArgumentType, reportCallIssue]
+        figure.add_scatter(
+            x=[row["depth"] for row in points],
+            y=[scaled(each, PERCENT) for each in found],
+            error_y=error_bar(found, PERCENT),
+            mode="lines+markers",
+            name=_NAMES[model],
+            line={"color": color, "dash": _DASHES.get(model, "solid"), "width": 2},
+            marker={"symbol": symbol, "size": 9, "color": color},
+            customdata=[
+                [row["stage"], hover(each, PERCENT)]
+                for row, each in zip(points, found, strict=True)
+            ],
+            hovertemplate=f"{_NAMES[model]} %{{customdata[0]}}: %{{customdata[1]}}<extra></extra>",
+        )
+    figure.add_hline(y=50, line={"color": GREY, "dash": "dash", "width": 1})
+    figure.update_xaxes(range=[-0.03, 1.03], dtick=0.25)
+    figure.update_yaxes(range=[30, 103])
+    return figure
+
+
+def questions(result: Mapping[str, object]) -> tuple[Question, ...]:
+    """What was asked of the stages of teacher or student, and answered."""
+    rows = [row for row in listing(result, "stages") if row.get("model") in ("teacher", "student")]
+    return tuple(
+        question
+        for question in QUESTIONS
+        if any(estimate(row, question).value is not None for row in rows)
+    )
