@@ -26,8 +26,8 @@ import torch
 
 from behavior import load_task
 from behavior.intervals import wilson_interval
-from circuits.compare.alignment import Alignment, align_heads
-from circuits.compare.alignment_null import untrained
+from circuits.compare.alignment.align import Alignment, align_heads
+from circuits.compare.alignment.null import untrained
 from circuits.plants import changes, make_plant
 from patching import load_checkpoint
 from patching.models.model import PatchableModel

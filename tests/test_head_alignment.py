@@ -13,14 +13,14 @@ from modelmaking import make_family, make_pairs_for
 
 from behavior.errors import DataError
 from behavior.examples import CONTRASTS, Contrast, Pairs
-from circuits.compare.alignment import Alignment, align_heads
-from circuits.compare.alignment_evidence import collect_evidence, gram_features
-from circuits.compare.alignment_inputs import EvidenceInputs, evidence_inputs, shared_words
-from circuits.compare.alignment_matching import Matching, fates, match_heads
-from circuits.compare.alignment_null import untrained
-from circuits.compare.alignment_similarity import HeadSimilarity
+from circuits.compare.alignment.align import Alignment, align_heads
+from circuits.compare.alignment.evidence import collect_evidence, gram_features
+from circuits.compare.alignment.inputs import EvidenceInputs, evidence_inputs, shared_words
+from circuits.compare.alignment.matching import Matching, fates, match_heads
+from circuits.compare.alignment.null import untrained
+from circuits.compare.alignment.similarity import HeadSimilarity
 from circuits.plants import changes, make_plant
-from patching import load_checkpoint, patch_heads
+from patching import Effects, load_checkpoint, patch_heads
 from patching.models.model import PatchableModel
 
 N = 48
@@ -171,7 +171,7 @@ def test_the_other_half_of_the_quads_is_left_alone_and_named() -> None:
 
 def test_effects_that_are_known_are_taken_and_give_the_same() -> None:
     model, pairs = model_of("bert"), pairs_of("bert")
-    effects = {contrast: patch_heads(model, each) for contrast, each in pairs.items()}
+    effects: dict[Contrast, Effects] = {c: patch_heads(model, each) for c, each in pairs.items()}
     measured = aligned(model, model, pairs)
     given = align_heads(model, model, pairs, effects=(effects, effects), n_untrained=1)
     np.testing.assert_allclose(given.similarity, measured.similarity, atol=1e-6)
@@ -264,7 +264,9 @@ def test_output_similarity_is_unbiased_linear_cka() -> None:
 def test_similarities_on_some_blocks_are_cosines_of_their_entries() -> None:
     model, given = given_of("bert")
     words = shared_words([model], given.inputs)[0]
-    effects = {contrast: patch_heads(model, each) for contrast, each in given.pairs.items()}
+    effects: dict[Contrast, Effects] = {
+        contrast: patch_heads(model, each) for contrast, each in given.pairs.items()
+    }
     evidence = collect_evidence(model, given, words, effects)
     keep = np.arange(10) < 4
     found = HeadSimilarity(evidence, evidence).by_kind(keep)["attention"]

@@ -18,8 +18,8 @@ from circuits.plants.trained_model import Schedule, Trainer, labels_of
 from circuits.validate.options import read_validate_options
 from circuits.validate.running import run_all
 
-N = 24
-TOLERANCE = 0.1
+N = 64
+TOLERANCE = 0.15
 SIZES = Recipe(family="bert", n_layers=2, d_model=64, embedding_block=1, head_block=1, mlp_block=1)
 
 

@@ -19,7 +19,7 @@ from behavior.examples import CELLS, Contrast, Quad
 from behavior.inputs import Input
 from behavior.readout import Readout
 from behavior.resampling import split_units
-from circuits.compare.alignment import Alignment, align_heads
+from circuits.compare.alignment.align import Alignment, align_heads
 from circuits.compare.asking import RoleAnswers
 from circuits.compare.causal.basis import StreamBasis, stream_basis
 from circuits.compare.causal.head_sets import HeadSets

@@ -5,10 +5,10 @@
 
 1. One half of the quads is chosen; the other is left for whoever uses the alignment.
 2. Evidence about each head is collected in both models: effects, attention from word to word, what
-   it writes (`alignment_evidence`).
-3. The pair is put to its null (`alignment_null`): untrained nets, and twins where there are some.
+   it writes (`evidence`).
+3. The pair is put to its null (`null`): untrained nets, and twins where there are some.
    If it is no better, heads of these models cannot be matched, and they are not.
-4. Else heads are matched, partially and many to one (`alignment_matching`).
+4. Else heads are matched, partially and many to one (`matching`).
 
 Groups of channels in a ResNet are an arbitrary cut and have no attention: they are never matched.
 """
@@ -24,20 +24,20 @@ from behavior.estimates import Estimate
 from behavior.examples import CONTRASTS, Contrast, Pairs
 from behavior.readout import Readout
 from behavior.resampling import split_units
-from circuits.compare.alignment_evidence import Kind
-from circuits.compare.alignment_inputs import EvidenceInputs, evidence_inputs, unit_templates
-from circuits.compare.alignment_matching import (
+from circuits.compare.alignment.evidence import Kind
+from circuits.compare.alignment.inputs import EvidenceInputs, evidence_inputs, unit_templates
+from circuits.compare.alignment.matching import (
     LEAST_SIMILARITY,
     Fate,
     Matching,
     fates,
     match_heads,
 )
-from circuits.compare.alignment_null import LEAST_LEAD, AlignmentNull, put_to_null
-from circuits.compare.alignment_result import Alignment as Alignment
-from circuits.compare.alignment_result import HeadLink as HeadLink
-from circuits.compare.alignment_similarity import HeadSimilarity
-from circuits.compare.alignment_study import ModelEffects, Shares, Study, effect_shares
+from circuits.compare.alignment.null import LEAST_LEAD, AlignmentNull, put_to_null
+from circuits.compare.alignment.result import Alignment as Alignment
+from circuits.compare.alignment.result import HeadLink as HeadLink
+from circuits.compare.alignment.similarity import HeadSimilarity
+from circuits.compare.alignment.study import ModelEffects, Shares, Study, effect_shares
 from circuits.compare.components import has_attention
 from patching.effects import Direction
 from patching.models.model import PatchableModel

@@ -9,9 +9,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from behavior.examples import Contrast
-from circuits.compare.alignment_evidence import Kind
-from circuits.compare.alignment_matching import Fate, Relation
-from circuits.compare.alignment_null import AlignmentNull
+from circuits.compare.alignment.evidence import Kind
+from circuits.compare.alignment.matching import Fate, Relation
+from circuits.compare.alignment.null import AlignmentNull
 
 Level = Literal["heads", "stages"]
 

@@ -7,10 +7,10 @@ from jaxtyping import Float
 
 from behavior.examples import Contrast
 from behavior.readout import Readout
-from circuits.compare.alignment_evidence import Evidence, collect_evidence
-from circuits.compare.alignment_inputs import EvidenceInputs, shared_words
-from circuits.compare.alignment_null import untrained
-from circuits.compare.alignment_similarity import HeadSimilarity
+from circuits.compare.alignment.evidence import Evidence, collect_evidence
+from circuits.compare.alignment.inputs import EvidenceInputs, shared_words
+from circuits.compare.alignment.null import untrained
+from circuits.compare.alignment.similarity import HeadSimilarity
 from patching.activation import patch_heads
 from patching.effects import Direction, Effects
 from patching.models.model import PatchableModel

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuits.compare.alignment_inputs import FEWEST, Word, pool_groups
+from circuits.compare.alignment.inputs import FEWEST, Word, pool_groups
 
 MOST_ENTRIES = 96
 _SEED = 0

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from circuits.compare.alignment_evidence import KINDS, Evidence, Features, Kind, StackEvidence
-from circuits.compare.alignment_inputs import N_BLOCKS
+from circuits.compare.alignment.evidence import KINDS, Evidence, Features, Kind, StackEvidence
+from circuits.compare.alignment.inputs import N_BLOCKS
 
 _NOTHING = 1e-10
 """Share of the largest squared size in the model below which a head shows nothing."""

@@ -23,8 +23,8 @@ import torch
 from jaxtyping import Float, Int
 
 from behavior.examples import Contrast
-from circuits.compare.alignment_inputs import EvidenceInputs, Word, pool_groups
-from circuits.compare.alignment_patterns import PatternReader
+from circuits.compare.alignment.inputs import EvidenceInputs, Word, pool_groups
+from circuits.compare.alignment.patterns import PatternReader
 from patching.effects import Effects
 from patching.models.model import PatchableModel
 from patching.models.rows import LayerModules

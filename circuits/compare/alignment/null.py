@@ -26,8 +26,8 @@ from jaxtyping import Float
 from scipy.stats import t as student_t
 
 from behavior.estimates import Estimate
-from circuits.compare.alignment_inputs import N_BLOCKS
-from circuits.compare.alignment_similarity import ALL_BLOCKS, Blocks, HeadSimilarity
+from circuits.compare.alignment.inputs import N_BLOCKS
+from circuits.compare.alignment.similarity import ALL_BLOCKS, Blocks, HeadSimilarity
 from patching.models.model import PatchableModel
 
 LEAST_LEAD = 0.1
