@@ -1,5 +1,15 @@
 """A made-up result with every part of the schema, for the page and the figures."""
 
+from made_up_interventions import (
+    changed_nodes,
+    matched_heads,
+    necessity,
+    not_matched,
+    removal,
+    transplanted,
+)
+from made_up_numbers import null, number
+
 from circuits.compare.storage import Json
 
 ROLES = ("teacher", "student", "teacher_plain", "student_plain", "student_debiased")
@@ -36,14 +46,6 @@ MEASURES = {
     "ece": (0.01, 0.27, 0.3, 0.3, 0.02),
 }
 LAYERS = {"teacher": 3, "student": 2}
-
-
-def number(value: float, half: float = 0.02, n: int = 400) -> Json:
-    return {"value": value, "low": value - half, "high": value + half, "n": n}
-
-
-def null(reason: str) -> Json:
-    return {"value": None, "reason": reason, "n": 0}
 
 
 def effects(role: str, contrast: str) -> Json:
@@ -180,6 +182,17 @@ def together(model: str, name: str, layer: int) -> Json:
     }
 
 
+def matched_result() -> Json:
+    """The same of two models whose heads are matched and whose streams have one basis."""
+    result = made_up_result()
+    result["alignment"] = matched_heads()
+    result["diff"] = {"nodes": changed_nodes(), "distances": {}}
+    tests = result["tests"]
+    assert isinstance(tests, dict)
+    tests["transplant"] = {"nodes": transplanted()}
+    return result
+
+
 def made_up_result() -> Json:
     models: Json = {}
     for index, role in enumerate(ROLES):
@@ -240,13 +253,18 @@ def made_up_result() -> Json:
             "conflicting_accuracy": number(-0.585),
         },
         "stages": stages(),
-        "alignment": {"level": None, "null": None, "reason": "not matched in this version"},
-        "diff": {"nodes": []},
-        "tests": {"threshold": {"regained": number(0.02, 0.03, 200)}},
+        "alignment": not_matched(),
+        "diff": {"nodes": [], "reason": "Heads were not matched."},
+        "tests": {
+            "threshold": {"regained": number(0.02, 0.03, 200)},
+            "removal": removal(),
+            "necessity": necessity(),
+            "transplant": null("the streams have different widths, 64 and 48"),
+        },
         "verdict": {
             "status": "erosion",
-            "location": None,
-            "stage": None,
+            "location": "located",
+            "stage": "m0",
             "sentences": ["Erosion: the student lost 0.59 (0.56 to 0.61).", "Loss on C: 0.31."],
         },
         "failures": [

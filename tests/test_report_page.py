@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from browsing import NEEDS_BROWSER, Visit, opened_browser
 from playwright.sync_api import Browser
-from results import made_up_image_result, made_up_result
+from results import made_up_image_result, made_up_result, matched_result
 
 from behavior.images import encode_data_uri
+from circuits.compare.figures import report_figures
 from circuits.compare.heatmaps import write_heatmaps
 from circuits.compare.report import render, write_report
 
@@ -19,7 +20,7 @@ pytestmark = NEEDS_BROWSER
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    write_report(folder, made_up_result())
+    write_report(folder, matched_result())
     return folder / "report.html"
 
 
@@ -39,7 +40,7 @@ def test_every_figure_is_drawn(desktop: Visit) -> None:
         "[...document.querySelectorAll('.plot')]"
         ".map(p => p.querySelectorAll('svg.main-svg').length)"
     )
-    assert len(drawn) == 18
+    assert len(drawn) == len(report_figures(matched_result()))
     assert all(n > 0 for n in drawn)
 
 
@@ -121,7 +122,8 @@ def test_without_plotly_the_page_says_what_is_missing(browser: Browser, tmp_path
     file.write_text(render(made_up_result()), encoding="utf-8")
     page = browser.new_page()
     page.goto(file.as_uri())
-    assert page.get_by_text("plotly.min.js in the folder of this page").count() == 18
+    missing = page.get_by_text("plotly.min.js in the folder of this page")
+    assert missing.count() == len(report_figures(made_up_result()))
 
 
 def test_heatmaps_are_drawn_as_pictures(tmp_path: Path) -> None:

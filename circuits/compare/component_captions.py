@@ -14,6 +14,7 @@ from circuits.compare.reading import (
     heads_of,
     is_head,
     listing,
+    matched,
     node_estimates,
     pair,
     panels,
@@ -124,10 +125,13 @@ def legend_sentences(result: Result) -> str:
         for name in node_estimates(result, role, panel)
     )
     kinds = " and ".join(dict.fromkeys(heads_of(result, role) for role in pair(result)))
+    unmatched = (
+        "" if matched(result) else f" {_capital(kinds)} stand side by side and are not matched."
+    )
     return (
         f"{key}; one scale for all maps, in {effect_unit(result)}. "
         f"{'MLPs may lie beyond it. ' if has_mlps else ''}A cross marks a cell whose interval "
-        f"reaches zero. {_capital(kinds)} stand side by side and are not matched."
+        f"reaches zero.{unmatched}"
     )
 
 

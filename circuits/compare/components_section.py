@@ -1,18 +1,20 @@
-"""The part of the page on components: where the two models differ."""
+"""The part of the page on heads: what each carries, and which belong together."""
 
 from collections.abc import Mapping
+from typing import cast
 
-from behavior.examples import Contrast
 from circuits.compare import component_captions as captions
 from circuits.compare.figures.heads import color_limit, head_grid, panel_height
+from circuits.compare.figures.nulls import best_null
 from circuits.compare.markup import columns, escape, paragraph, plot, section
-from circuits.compare.reading import attributed, contrasts, pair, panels
+from circuits.compare.reading import branch, heads_of, listing, matched, pair, panels, text
+from circuits.compare.wording import interval
 
 Result = Mapping[str, object]
 
 
 def components_section(result: Result) -> str:
-    """Heatmaps, whole rows by relative depth, and attribution beside exact patching."""
+    """Heatmaps on one scale; matched heads light up together, or a sentence says why not."""
     present = panels(result)
     if not present:
         return ""
@@ -29,51 +31,46 @@ def components_section(result: Result) -> str:
             for role in pair(result)
         )
     )
+    kinds = " and ".join(dict.fromkeys(heads_of(result, role) for role in pair(result)))
     return section(
         "components",
-        "Where do the two models differ?",
+        f"Which {kinds} carry what?",
         paragraph(captions.heads_summary(result)),
+        _matching(result),
         _legend(result),
         maps,
-        _layers(result),
-        _attribution(result),
     )
 
 
-def _layers(result: Result) -> str:
-    present = contrasts(result)
-    if not present:
+def _matching(result: Result) -> str:
+    """Whether heads can be matched, with the null; where they can, the list that lights them up."""
+    reason = text(result, "alignment", "reason")
+    if not text(result, "alignment", "level"):
         return ""
-    layers = columns(
-        *(
-            plot(
-                f"layers-{contrast}",
-                captions.layers_caption(result, contrast),
-                f"Whole-layer effects, {contrast}",
-                380,
-            )
-            for contrast in present
-        )
+    if not matched(result):
+        null = best_null(result)
+        beside = f" Best null: {null[0]}, {interval(null[1], 3)}." if null else ""
+        return paragraph(f"{reason}{beside}")
+    links = listing(result, "alignment", "links")
+    buttons = "".join(
+        f'<button type="button" class="match" data-teacher="{escape(link["teacher"])}" '
+        f'data-student="{escape(link["student"])}">{escape(link["teacher"])} &ndash; '
+        f"{escape(link['student'])} <small>{cast(float, link['similarity']):.2f}</small></button>"
+        for link in links
     )
-    return f"<h3>{captions.all_heads(result)} together</h3>\n{layers}"
-
-
-def _attribution(result: Result) -> str:
-    present: list[Contrast] = [c for c in contrasts(result) if attributed(result, "student", c)]
-    if not present:
-        return ""
-    scatters = columns(
-        *(
-            plot(
-                f"attribution-{contrast}",
-                captions.attribution_caption(result, contrast),
-                f"Attribution against exact patching, {contrast}",
-                420,
-            )
-            for contrast in present
+    alone = [
+        f"{len(cast('list[str]', heads))} of the {role}"
+        for role, heads in branch(result, "alignment", "unmatched").items()
+        if heads
+    ]
+    said = f" Without a partner: {' and '.join(alone)}." if alone else ""
+    return (
+        paragraph(
+            f"{reason}{said} Point at a head, or choose a match below (teacher, student, "
+            "similarity): matched heads light up together in all maps."
         )
+        + f'<div class="matches" role="group" aria-label="Matched heads">{buttons}</div>'
     )
-    return f"<h3>How far a first-order estimate can be trusted here</h3>\n{scatters}"
 
 
 def _legend(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""The controls above a drawn circuit, and the list of its edges below; `page.js` works them."""
+"""The controls above a drawn circuit and the list of its edges; `circuit_filters.js` works them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

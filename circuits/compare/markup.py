@@ -51,19 +51,33 @@ def columns(*parts: str) -> str:
     return f'<div class="columns">{"".join(parts)}</div>'
 
 
-def tile(name: str, estimate: Estimate, note: str, limits: tuple[float, float]) -> str:
-    """One number, large, with its interval drawn and written."""
+def tile(question: str, answer: str, measures: Iterable[str], note: str) -> str:
+    """A question with its answer, large, and below it the numbers that it rests on."""
+    return (
+        f'<div class="tile"><div class="name">{escape(question)}</div>'
+        f'<div class="value">{prose(answer)}</div>{"".join(measures)}'
+        f'<div class="note">{prose(note)}</div></div>'
+    )
+
+
+def measure(name: str, estimate: Estimate, limits: tuple[float, float]) -> str:
+    """One number of a tile, with its interval drawn and written."""
     if estimate.value is None:
         return (
-            f'<div class="tile"><div class="name">{escape(name)}</div><div class="value">&ndash;'
-            f'</div><div class="note">{escape(_sentence(estimate.reason))}</div></div>'
+            f'<div class="measure"><span class="what">{escape(name)}</span><span>&ndash;</span>'
+            f'<div class="note">{prose(_sentence(estimate.reason))}</div></div>'
         )
-    interval = _interval(estimate)
     return (
-        f'<div class="tile"><div class="name">{escape(name)}</div>'
-        f'<div class="value">{_minus(number(estimate.value))} <small>{interval}</small></div>'
-        f'{_range(estimate, limits)}<div class="note">{prose(note)}</div></div>'
+        f'<div class="measure"><span class="what">{escape(name)}</span>'
+        f"<span><b>{_minus(number(estimate.value))}</b> <small>{_interval(estimate)}</small></span>"
+        f"{_range(estimate, limits)}</div>"
     )
+
+
+def more(summary: str, *parts: str) -> str:
+    """What is there for whoever opens it; printing opens it as well."""
+    body = "".join(part for part in parts if part)
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>" if body else ""
 
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[str]) -> str:
@@ -86,13 +100,16 @@ def group_row(name: str, width: int) -> str:
     return f'<tr class="group"><th scope="colgroup" colspan="{width}">{escape(name)}</th></tr>'
 
 
-def cell_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that wrap; the cells are HTML of ours."""
+def cell_table(
+    caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, wrap: bool = True
+) -> str:
+    """A table of cells that wrap, or of short ones that do not; the cells are HTML of ours."""
+    style = "texts" if wrap else "texts short"
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return (
         f'<p class="caption">{prose(caption)}</p><div class="scroll" tabindex="0">'
-        f'<table class="texts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<table class="{style}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 

@@ -116,6 +116,11 @@ def rows_of(result: Mapping[str, object], role: Role) -> str:
     return "block" if heads_of(result, role) == "channel groups" else "row"
 
 
+def matched(result: Mapping[str, object]) -> bool:
+    """Whether heads of teacher and student were matched."""
+    return text(result, "alignment", "level") == "heads"
+
+
 def effect_unit(result: Mapping[str, object]) -> str:
     """Unit of `node_estimates`: share of the total range, or logits where a model has no range.
 

@@ -109,6 +109,23 @@ def role_table(result: Result) -> str:
     return table(caption, ("", *(ROLE_NAMES[role] for role in present)), rows)
 
 
+def cue_table(result: Result) -> str:
+    """What moves the answer of each role, in probability: the numbers of the plane."""
+    keys = ("spurious_share", "core_effect", "shortcut_effect", "total_range")
+    rows = [
+        number_row(
+            ROLE_NAMES[role], [estimate(result, "models", role, "behavior", k) for k in keys]
+        )
+        for role in roles(result)
+    ]
+    n = estimate(result, "models", "student", "behavior", "spurious_share").n
+    return table(
+        f"Share: of the shortcut. In probability, 95 % intervals below; n = {n:,} quads.",
+        ("", "share", "core", "shortcut", "total range"),
+        rows,
+    )
+
+
 def agreement_table(result: Result) -> str:
     """Agreement and divergence of student and teacher by cell."""
     keys = [key for key in (*cells(result), "all") if key in branch(result, "agreement")]

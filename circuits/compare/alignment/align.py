@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Float
 
 from behavior.errors import DataError
-from behavior.estimates import Estimate
 from behavior.examples import CONTRASTS, Contrast, Pairs
 from behavior.readout import Readout
 from behavior.resampling import split_units
@@ -39,6 +38,7 @@ from circuits.compare.alignment.result import HeadLink as HeadLink
 from circuits.compare.alignment.similarity import HeadSimilarity
 from circuits.compare.alignment.study import ModelEffects, Shares, Study, effect_shares
 from circuits.compare.components import has_attention
+from circuits.compare.wording import interval
 from patching.effects import Direction
 from patching.models.model import PatchableModel
 
@@ -180,22 +180,18 @@ def _reason(null: AlignmentNull, n_twins: int, n_untrained: int) -> str:
     against += f" and {n_twins} of another seed" if n_twins else ", no twin was given"
     if not null.beaten:
         return (
-            f"{CANNOT}: the similarity of their best matches, {_said(null.own)}, does not exceed "
-            f"that of the best null ({against})."
+            f"{CANNOT}: the similarity of their best matches, {interval(null.own)}, does not "
+            f"exceed that of the best null ({against})."
         )
     if not null.led:
         return (
             f"{CANNOT}: their best matches are more alike than those of any null ({against}), but "
-            f"lead the next head by {_said(null.lead)}, and {LEAST_LEAD} is asked for."
+            f"lead the next head by {interval(null.lead)}, and {LEAST_LEAD} is asked for."
         )
     return (
-        f"{CAN}: their best matches exceed the best null ({against}) by {_said(null.excess)} in "
-        f"similarity, and lead the next head by {_said(null.lead)}."
+        f"{CAN}: their best matches exceed the best null ({against}) by {interval(null.excess)} in "
+        f"similarity, and lead the next head by {interval(null.lead)}."
     )
-
-
-def _said(number: Estimate) -> str:
-    return f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"
 
 
 def _without_attention(

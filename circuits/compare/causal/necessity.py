@@ -1,10 +1,10 @@
 """Necessity: does the teacher lose the core when the heads that carry it say nothing?
 
 The heads with the largest mean core effect on the quads that choose are ablated together on the
-quads that test. They are *necessary* if the core effect c, in probability, falls by an interval
-above zero, and by more than under all but a tenth of the random sets of the same shape. Ablation
-can say that the core was weakened; it cannot make a model biased, and what happens to the shortcut
-effect s is reported beside.
+quads that test. They are *necessary* if the core effect c, in probability, falls by more than
+`LEAST_FALL` with the lower end of its interval, and by more than under all but a tenth of the
+random sets of the same shape. Ablation can say that the core was weakened; it cannot make a model
+biased, and what happens to the shortcut effect s is reported beside.
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ from circuits.compare.causal.removal import N_CONTROLS, P_VALUE, matched_sets
 from circuits.compare.causal.restoring import rank_among
 
 MOST_HEADS = 3
+LEAST_FALL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def measure_necessity(
     falls = tuple(float(_falls(whole, other)[:, 0].mean()) for other in controls)
     own = float(_falls(whole, without)[:, 0].mean())
     p = rank_among(own, falls)
-    necessary = core.low is not None and core.low > 0 and p <= P_VALUE
+    necessary = core.low is not None and core.low > LEAST_FALL and p <= P_VALUE
     return Necessity(chosen, core, shortcut, falls, p, necessary)
 
 

@@ -14,11 +14,14 @@ from circuits.compare.figures.circuit import circuit_figure
 from circuits.compare.figures.direct import direct_figure
 from circuits.compare.figures.edge_slider import add_edge_slider
 from circuits.compare.figures.faithfulness import faithfulness_figure
+from circuits.compare.figures.fates import fates, fates_figure
 from circuits.compare.figures.heads import heads_figure, heads_panel
-from circuits.compare.figures.interventions import restored_figure, restored_rows
+from circuits.compare.figures.interventions import cost_figure, restored_figure, restored_rows
 from circuits.compare.figures.layers import layers_figure
+from circuits.compare.figures.nulls import alignment_figure, null_matches, nulls_figure
 from circuits.compare.figures.plane import plane_figure
 from circuits.compare.figures.readability import Question, questions, readability_figure
+from circuits.compare.figures.stages import stages_figure
 from circuits.compare.reading import (
     Panel,
     attributed,
@@ -26,6 +29,7 @@ from circuits.compare.reading import (
     circuit_contrasts,
     contrasts,
     direct_contrasts,
+    matched,
     pair,
     panels,
 )
@@ -73,6 +77,26 @@ class ComparisonFigures:
     def readability(self, question: Question = "core_NL") -> go.Figure:
         """What weak probes read at each stage of every model."""
         return readability_figure(self.result, question)
+
+    def stages(self) -> go.Figure:
+        """Everything that is known stage by stage: readability, and whole layers below it."""
+        return stages_figure(self.result)
+
+    def alignment(self) -> go.Figure:
+        """Matched heads, or the sentence that says why none are."""
+        return alignment_figure(self.result)
+
+    def nulls(self) -> go.Figure:
+        """Similarity of the best matches of heads, beside pairs where nothing can correspond."""
+        return nulls_figure(self.result)
+
+    def fates(self) -> go.Figure:
+        """The teacher's effect mass by what became of it, where heads are matched."""
+        return fates_figure(self.result)
+
+    def cost(self) -> go.Figure:
+        """What each intervention gains on C and N and costs on A and L."""
+        return cost_figure(self.result)
 
     def restored(self) -> go.Figure:
         """Share of the loss that each intervention brings back, beside its controls."""
@@ -144,7 +168,11 @@ def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
     for question in questions(result):
         drawn[f"readable-{question}"] = figures.readability(question)
     if restored_rows(result):
-        drawn["restored"] = figures.restored()
+        drawn |= {"restored": figures.restored(), "cost": figures.cost()}
+    if matched(result) and fates(result):
+        drawn["fates"] = figures.fates()
+    if null_matches(result):
+        drawn["nulls"] = figures.nulls()
     return drawn | _circuit_figures(figures)
 
 

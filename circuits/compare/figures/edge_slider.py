@@ -29,9 +29,10 @@ def add_edge_slider(figure: go.Figure) -> go.Figure:
         }
         for size in sizes
     ]
+    layout = cast("Any", figure.layout)
     return figure.update_layout(
-        height=figure.layout.height + _HEIGHT,
-        margin_b=figure.layout.margin.b + _HEIGHT,
+        height=layout.height + _HEIGHT,
+        margin_b=layout.margin.b + _HEIGHT,
         sliders=[
             {
                 "active": len(steps) - 1,

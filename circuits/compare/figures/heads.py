@@ -102,7 +102,13 @@ def heads_panel(result: Mapping[str, object], role: Role, panel: Panel) -> go.Fi
     """The same map for the page: as wide as its place, one color bar for all, any background."""
     figure = heads_figure(result, role, panel)
     n_rows = max(len(head_grid(result, each, panel).values) for each in pair(result))
-    figure.update_traces(showscale=False, selector={"type": "heatmap"})
+    nodes = {
+        name: list(place)
+        for name, place in node_grid(node_estimates(result, role, panel)).places.items()
+    }
+    figure.update_traces(
+        showscale=False, meta={"role": role, "nodes": nodes}, selector={"type": "heatmap"}
+    )
     style_axes(figure)
     figure.update_layout(
         template="none",

@@ -31,11 +31,12 @@ _PARTS: tuple[tuple[str, str, Dash], ...] = (
 def layers_figure(result: Mapping[str, object], contrast: Contrast) -> go.Figure:
     """Effect of a layer's heads together, in percent of each model's own total range."""
     relative = effect_unit(result) == SHARE
+    row = all_heads(result).rpartition(" ")[2]
     figure = base_figure(
-        f"{all_heads(result)}: {contrast} contrast",
+        f"Whole {row}s: {contrast} contrast",
         f"{text(result, 'config', 'direction')}; {sample(result)}",
         height=380,
-        x=f"relative depth of the {all_heads(result).rpartition(' ')[2]}",
+        x=f"relative depth of the {row}",
         y="effect (% of own range)" if relative else "effect (logits)",
     )
     for suffix, label, dash in _PARTS:
@@ -45,7 +46,7 @@ def layers_figure(result: Mapping[str, object], contrast: Contrast) -> go.Figure
                 row for row in listing(result, "stages") if row.get("model") == role and key in row
             ]
             _add_line(figure, role, rows, key, label, dash, PERCENT if relative else 1.0)
-    figure.update_xaxes(range=[0, 1], dtick=0.25)
+    figure.update_xaxes(range=[-0.03, 1.03], dtick=0.25)
     figure.update_yaxes(zeroline=True, rangemode="tozero")
     return figure
 

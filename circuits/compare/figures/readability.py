@@ -34,6 +34,12 @@ _NAMES: dict[str, str] = {
     "untrained_teacher": "untrained, like the teacher",
     "untrained_student": "untrained, like the student",
 }
+_COLORS: dict[str, str] = {**ROLE_COLORS}
+_SYMBOLS: dict[str, str] = {
+    **ROLE_SYMBOLS,
+    "untrained_teacher": "x-thin-open",
+    "untrained_student": "cross-thin-open",
+}
 _DASHES: dict[str, Dash] = {
     "student_debiased": "dash",
     "untrained_teacher": "dot",
@@ -46,8 +52,8 @@ def readability_figure(result: Mapping[str, object], question: Question) -> go.F
     rows = [row for row in listing(result, "stages") if question in row]
     n = max((estimate(row, question).n for row in rows), default=0)
     figure = base_figure(
-        f"Readable: {QUESTIONS[question]}",
-        f"weak linear probes, held-out; n = {n:,} quads",
+        _capital(QUESTIONS[question]),
+        f"readability by weak linear probes, held-out; n = {n:,} quads",
         height=380,
         x="relative depth of the stage",
         y="accuracy (%)",
@@ -57,8 +63,7 @@ def readability_figure(result: Mapping[str, object], question: Question) -> go.F
         found = [estimate(row, question) for row in points]
         if not any(each.value is not None for each in found):
             continue
-        color = ROLE_COLORS.get(model, GREY)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        symbol = ROLE_SYMBOLS.get(model, "x")  # pyright: ignore[reportArgumentType, reportCallIssue]
+        color, symbol = _COLORS.get(model, GREY), _SYMBOLS[model]
         figure.add_scatter(
             x=[row["depth"] for row in points],
             y=[scaled(each, PERCENT) for each in found],
@@ -77,6 +82,10 @@ def readability_figure(result: Mapping[str, object], question: Question) -> go.F
     figure.update_xaxes(range=[-0.03, 1.03], dtick=0.25)
     figure.update_yaxes(range=[30, 103])
     return figure
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def questions(result: Mapping[str, object]) -> tuple[Question, ...]:
