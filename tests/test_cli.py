@@ -181,7 +181,7 @@ def test_ctrl_c_at_any_stage_leaves_nothing(
 
     monkeypatch.setattr(*STAGES[stage], interrupt)
     assert main([*BASIC, "--out", "runs/deep/out", "--no-figures"]) == 130
-    assert "nothing was written" in capsys.readouterr().err
+    assert "no result was written" in capsys.readouterr().err
     assert leftovers(here) == set()
 
 

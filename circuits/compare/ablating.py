@@ -6,6 +6,7 @@ a head does where the shortcut helps and where it misleads, and not through whic
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, get_args
 
 from behavior.estimates import Estimate
@@ -17,6 +18,7 @@ from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import Draws
 from circuits.compare.progress import Progress
+from circuits.compare.steps import UNSTORED, Steps
 from circuits.compare.storage import Json
 from patching import PatchableModel
 from patching.ablation import AblationEffects, ablate_heads
@@ -53,6 +55,7 @@ def ablate_pair(
     examples: tuple[Example[Input], ...],
     config: ComparisonConfig,
     progress: Progress,
+    steps: Steps = UNSTORED,
 ) -> RoleAblations:
     """Effects in teacher and student; equal models are ablated once, none without examples."""
     if not examples:
@@ -60,13 +63,16 @@ def ablate_pair(
     known: dict[int, AblationEffects] = {}
     for role in PAIR:
         if id(models[role]) not in known:
-            progress.stage(f"ablate heads: {role}")
-            known[id(models[role])] = ablate_heads(
-                models[role],
-                examples,
-                batch_size=config.batch_size,
-                readout=readouts[role],
-                progress=progress.step,
+            depends = {
+                "model": models[role],
+                "readout": readouts[role],
+                "data": examples,
+                "batch size": config.batch_size,
+            }
+            known[id(models[role])] = steps.run(
+                f"ablations of {role}",
+                depends,
+                partial(_ablate, models[role], readouts[role], examples, config, progress, role),
             )
     return {role: known[id(models[role])] for role in PAIR}
 
@@ -92,6 +98,24 @@ def summarize_ablations(
         }
         for role, found in ablations.items()
     }
+
+
+def _ablate(
+    model: PatchableModel,
+    readout: Readout,
+    examples: tuple[Example[Input], ...],
+    config: ComparisonConfig,
+    progress: Progress,
+    role: Role,
+) -> AblationEffects:
+    progress.stage(f"ablate heads: {role}")
+    return ablate_heads(
+        model,
+        examples,
+        batch_size=config.batch_size,
+        readout=readout,
+        progress=progress.step,
+    )
 
 
 def _nodes(summary: EffectSummary) -> Json:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,7 @@ from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.progress import Progress
 from circuits.compare.roles import require_finite
+from circuits.compare.steps import UNSTORED, Steps
 from patching import PatchableModel
 
 
@@ -61,6 +63,7 @@ def ask_models(
     evidence: Evidence,
     config: ComparisonConfig,
     progress: Progress,
+    steps: Steps = UNSTORED,
 ) -> dict[Role, RoleAnswers]:
     """Answers of every role to the same inputs.
 
@@ -72,7 +75,17 @@ def ask_models(
     for number, (role, model) in enumerate(models.items()):
         progress.step(number, len(models))
         if id(model) not in known:
-            known[id(model)] = _ask(model, readouts[role], evidence, config.batch_size)
+            asked = {
+                "model": model,
+                "readout": readouts[role],
+                "data": (evidence.quads, evidence.pairs, evidence.examples),
+                "batch size": config.batch_size,
+            }
+            known[id(model)] = steps.run(
+                f"answers of {role.replace('_', ' ')}",
+                asked,
+                partial(_ask, model, readouts[role], evidence, config.batch_size),
+            )
         answers[role] = known[id(model)]
     return answers
 

@@ -40,7 +40,7 @@ def guarded(action: Callable[[], int]) -> int:
             raise
         return _mendable("Out of memory. Give a smaller --batch-size, or another --device.")
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; nothing was written.\n")
+        sys.stderr.write("Interrupted; no result was written.\n")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it closes it.
@@ -75,13 +75,21 @@ def terminable() -> Generator[None]:
 def _run(options: Options, command: str) -> int:
     quieten()
     progress = choose_progress(options.quiet)
+    result: Json = {}
+    overview: Json | None = None
     try:
         if options.dry_run:
             return _estimate(options, progress)
-        result, notes = _compare(options, progress, command)
+        if len(options.configs) > 1:
+            overview, notes = _compare_several(options, progress, command)
+        else:
+            result, notes = _compare(options, progress, command)
     finally:
         progress.close()
-    _say(options, result, notes)
+    if overview is None:
+        _say(options, result, notes)
+    else:
+        _say_overview(options, overview, notes)
     return DONE
 
 
@@ -89,16 +97,53 @@ def _compare(options: Options, progress: Progress, command: str) -> tuple[Json, 
     # Not before the folder stands: torch takes seconds, a folder that cannot be is seen at once.
     from circuits.compare.storage import staged_folder  # noqa: PLC0415
 
-    with staged_folder(options.folder, options.overwrite) as stage:
+    with staged_folder(options.folder, options.overwrite, say=progress.stage) as stage:
         pipeline = _import_pipeline(progress)
-        comparison = pipeline.run_comparison(options.config, progress, command=command)
-        progress.stage("draw and store")
-        notes = comparison.write(stage, options.folder, figures=options.figures)
+        from circuits.compare.steps import kept_steps, remove_steps  # noqa: PLC0415
+
+        with kept_steps(options.folder, options.resume, progress.stage) as steps:
+            comparison = pipeline.run_comparison(
+                options.config, progress, command=command, steps=steps
+            )
+            progress.stage("draw and store")
+            notes = comparison.write(stage, options.folder, figures=options.figures)
+    remove_steps(options.folder)
     return comparison.result, notes
 
 
+def _compare_several(
+    options: Options, progress: Progress, command: str
+) -> tuple[Json, tuple[str, ...]]:
+    from circuits.compare.storage import staged_folder  # noqa: PLC0415
+
+    holds = ("overview.json", "a comparison of several students")
+    with staged_folder(options.folder, options.overwrite, holds, say=progress.stage) as stage:
+        pipeline = _import_pipeline(progress)
+        from circuits.compare.several.overview import overview_json  # noqa: PLC0415
+        from circuits.compare.several.running import compare_students  # noqa: PLC0415
+        from circuits.compare.steps import kept_steps, remove_steps  # noqa: PLC0415
+
+        with kept_steps(options.folder, options.resume, progress.stage) as steps:
+            overview, notes = compare_students(
+                pipeline,
+                options.configs,
+                progress,
+                command=command,
+                steps=steps,
+                stage=stage,
+                folder=options.folder,
+                figures=options.figures,
+            )
+    remove_steps(options.folder)
+    return overview_json(overview), notes
+
+
 def _estimate(options: Options, progress: Progress) -> int:
-    lines = _import_pipeline(progress).dry_run(options.config, progress)
+    pipeline = _import_pipeline(progress)
+    lines: list[str] = []
+    for config in options.configs:
+        lines += [f"Student {config.student}:"] if len(options.configs) > 1 else []
+        lines += pipeline.dry_run(config, progress)
     progress.close()
     sys.stdout.write("\n".join(lines) + "\n")
     return DONE
@@ -122,6 +167,18 @@ def _say(options: Options, result: Json, notes: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(said, allow_nan=False) + "\n")
     elif not options.quiet:
         lines = (terminal_summary(result), *notes, f"Report: {options.folder / 'report.html'}")
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _say_overview(options: Options, overview: Json, notes: Sequence[str]) -> None:
+    from circuits.compare.several.lines import lead, overview_lines  # noqa: PLC0415
+
+    if options.json:
+        said = {"folder": str(options.folder), **overview, "notes": list(notes)}
+        sys.stdout.write(json.dumps(said, allow_nan=False) + "\n")
+    elif not options.quiet:
+        page = f"Overview: {options.folder / 'index.html'}"
+        lines = (*overview_lines(overview), "", lead(overview), *notes, page)
         sys.stdout.write("\n".join(lines) + "\n")
 
 

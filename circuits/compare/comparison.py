@@ -10,6 +10,7 @@ import numpy as np
 from circuits.compare.config import ComparisonConfig
 from circuits.compare.figures import ComparisonFigures
 from circuits.compare.heatmaps import write_heatmaps
+from circuits.compare.notebook import notebook_html
 from circuits.compare.reading import branch
 from circuits.compare.report import write_report
 from circuits.compare.storage import (
@@ -19,6 +20,7 @@ from circuits.compare.storage import (
     write_result,
     writing,
 )
+from circuits.compare.stored_diff import StoredDiff
 from circuits.compare.summary import terminal_summary
 from circuits.compare.verdict import Status, Verdict
 
@@ -58,8 +60,17 @@ class Comparison:
         """The figures, each a plotly `Figure`."""
         return ComparisonFigures(self.result)
 
+    @property
+    def diff(self) -> StoredDiff:
+        """What became of matched nodes; `.to_dataframe()` gives the table."""
+        return StoredDiff(self.result)
+
     def __str__(self) -> str:
         return terminal_summary(self.result)
+
+    def _repr_html_(self) -> str:
+        """The verdict and its tiles, for a notebook."""
+        return notebook_html(self.result)
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, figures: bool = True

@@ -9,6 +9,7 @@ backward, always through plain hooks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from behavior.inputs import Input
 from behavior.readout import Readout
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.progress import Progress
+from circuits.compare.steps import UNSTORED, Steps
 from patching import Effects, PatchableModel, attribute_heads, patch_layers, patch_nodes
 from patching.models.nodes import Node
 
@@ -63,13 +65,18 @@ def patch_pair(
     pairs: Mapping[Contrast, Pairs[Input]],
     config: ComparisonConfig,
     progress: Progress,
+    steps: Steps = UNSTORED,
 ) -> RoleEffects:
     """Effects in teacher and student; equal models are patched once."""
     known: dict[int, dict[Contrast, ComponentEffects]] = {}
     for role in PAIR:
         if id(models[role]) not in known:
             known[id(models[role])] = {
-                contrast: _patch(models[role], readouts[role], given, config, progress, role)
+                contrast: steps.run(
+                    f"effects in {role}, {contrast}",
+                    _depends(models[role], readouts[role], given, config),
+                    partial(_patch, models[role], readouts[role], given, config, progress, role),
+                )
                 for contrast, given in pairs.items()
             }
     return {role: known[id(models[role])] for role in PAIR}
@@ -78,6 +85,18 @@ def patch_pair(
 def has_attention(model: PatchableModel) -> bool:
     """Whether every row has patterns and values to patch."""
     return all(row.has("pattern") for row in model.modules.layers)
+
+
+def _depends(
+    model: PatchableModel, readout: Readout, pairs: Pairs[Input], config: ComparisonConfig
+) -> dict[str, object]:
+    return {
+        "model": model,
+        "readout": readout,
+        "data": pairs,
+        "direction": config.direction,
+        "batch size": config.batch_size,
+    }
 
 
 def _patch(

@@ -8,6 +8,7 @@ paths are attributed on all pairs. Everything here goes through plain hooks, wha
 import contextlib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from behavior.readout import Readout
 from behavior.resampling import split_units
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.progress import Progress
+from circuits.compare.steps import UNSTORED, Steps
 from circuits.direct import direct_attribution
 from circuits.discovery import method_of
 from circuits.discovery.scores import EdgeScores
@@ -75,6 +77,7 @@ def discover_pair(
     pairs: Mapping[Contrast, Pairs[Input]],
     config: ComparisonConfig,
     progress: Progress,
+    steps: Steps = UNSTORED,
 ) -> RoleCircuits:
     """Circuits of teacher and student; equal models are looked at once.
 
@@ -88,7 +91,11 @@ def discover_pair(
         if id(model) not in known:
             with _on_hooks(model):
                 found: dict[Contrast, ContrastCircuits] = {
-                    contrast: _find(model, readouts[role], given, config, progress, role)
+                    contrast: steps.run(
+                        f"circuits of {role}, {contrast}",
+                        _depends(model, readouts[role], given, config),
+                        partial(_find, model, readouts[role], given, config, progress, role),
+                    )
                     for contrast, given in pairs.items()
                 }
             known[id(model)] = ModelCircuits(config.discovery, Graph.of(model).edges, found)
@@ -119,6 +126,21 @@ def _on_hooks(model: PatchableModel) -> Generator[None]:
         yield
     finally:
         model.backend = chosen
+
+
+def _depends(
+    model: PatchableModel, readout: Readout, pairs: Pairs[Input], config: ComparisonConfig
+) -> dict[str, object]:
+    return {
+        "model": model,
+        "readout": readout,
+        "data": pairs,
+        "discovery": config.discovery,
+        "direction": config.direction,
+        "seed": config.seed,
+        "number of resamples": config.n_resamples,
+        "batch size": config.batch_size,
+    }
 
 
 def _some_rows(units: Sequence[str], order: Sequence[str]) -> list[int]:

@@ -18,7 +18,7 @@ from circuits.compare.verdict import Verdict
 from circuits.compare.wording import interval, number, sized
 from probes.linear import readability
 
-NOT_MEASURED = "Where it was lost is not said here: what can be read at each stage was not measured"
+NOT_MEASURED = "Where it was lost is not said: what can be read at each stage was not measured."
 
 
 def with_location(
@@ -37,6 +37,8 @@ def with_location(
     """
     if verdict.status != "erosion":
         return verdict
+    if not losses:
+        return replace(verdict, sentences=(*verdict.sentences, NOT_MEASURED))
     found = locate(losses)
     at = {loss.stage: loss for loss in losses}
     match found.answer:
@@ -46,8 +48,7 @@ def with_location(
             sentences = (_present(losses[-1], untrained),)
         case _:
             reason = f": {found.reason}" if found.reason else _unclear(losses)
-            lead = "Not located" if losses else NOT_MEASURED
-            sentences = (f"{lead}{reason if losses else ''}.",)
+            sentences = (f"Not located{reason}.",)
     return replace(
         verdict,
         location=found.answer,
@@ -115,8 +116,6 @@ def _present(end: StageLoss, untrained: Estimate | None) -> str:
 
 
 def _unclear(losses: Sequence[StageLoss]) -> str:
-    if not losses:
-        return ""
     end = losses[-1]
     return (
         ": the core feature without the shortcut is not clearly lost from a stage on, nor clearly "

@@ -10,9 +10,9 @@
 What needs a loss (removal, transplant) is left out where there is none, with that reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import TypeVar, cast
 
 from behavior.answers import CELL_COLUMNS, QuadAnswers
 from behavior.examples import CELLS, Contrast, Quad
@@ -35,16 +35,18 @@ from circuits.compare.diff import ModelEffects, diff_nodes
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
 from circuits.compare.progress import Progress
+from circuits.compare.steps import UNSTORED, Steps
 from circuits.compare.untrained import untrained_like
 from patching import Effects, PatchableModel
 
 MOST_QUADS = 100
-FEWEST_QUADS = 20
+FEWEST_QUADS = 40
 MOST_TRANSPLANTS = 16
 LEFT_OUT = "interventions were left out"
 TOO_FEW = f"fewer than {FEWEST_QUADS} quads cannot be halved for interventions"
 
 Models = Mapping[Role, PatchableModel]
+PartT = TypeVar("PartT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,7 @@ def intervene(
     effects: RoleEffects,
     config: ComparisonConfig,
     progress: Progress,
+    steps: Steps = UNSTORED,
 ) -> Interventions:
     """Every intervention that the data and the models allow."""
     if not config.interventions:
@@ -94,7 +97,7 @@ def intervene(
         return Interventions(NO_QUADS)
     if len({quad.id for quad in evidence.quads}) < FEWEST_QUADS:
         return Interventions(TOO_FEW)
-    return _Bench(models, readouts, evidence, answers, effects, config, progress).run()
+    return _Bench(models, readouts, evidence, answers, effects, config, progress, steps).run()
 
 
 class _Bench:
@@ -107,6 +110,7 @@ class _Bench:
         effects: RoleEffects,
         config: ComparisonConfig,
         progress: Progress,
+        steps: Steps,
     ) -> None:
         self.models = models
         self.readouts = readouts
@@ -120,6 +124,7 @@ class _Bench:
         }
         self.config = config
         self.progress = progress
+        self.steps = steps
         units = [quad.id for quad in evidence.quads]
         templates = [quad.template for quad in evidence.quads]
         self.template_of = dict(zip(units, templates, strict=True))
@@ -130,15 +135,7 @@ class _Bench:
 
     def run(self) -> Interventions:
         teacher, student = (self.models[role] for role in PAIR)
-        self.progress.stage("match heads")
-        alignment = align_heads(
-            teacher,
-            student,
-            self.evidence.pairs,
-            effects=(self._heads("teacher"), self._heads("student")),
-            seed=self.config.seed,
-            readouts=(self.readouts["teacher"], self.readouts["student"]),
-        )
+        alignment = self._step("matching heads", self._align)
         inputs = [quad.cell(cell) for quad in self.choosing for cell in CELLS]
         self.progress.stage("compare nodes")
         basis = stream_basis(teacher, student, inputs)
@@ -148,18 +145,47 @@ class _Bench:
         )
         changes = self._changes(alignment, basis)
         origins: dict[str, Origin] = {n: origin_of(far) for n, far in distances.items()}
-        removal, transplants, no_loss = self._restore(counterparts, distances)
+        restored = self._step(
+            "interventions on the student", lambda: self._restore(counterparts, distances)
+        )
+        removal, transplants, no_loss = restored
         return Interventions(
             alignment=alignment,
             basis=basis,
             changes=tuple(origins_added(changes, origins)),
             distances=distances,
             removal=removal,
-            necessity=self._necessity(),
+            necessity=self._step("interventions on the teacher", self._necessity),
             transplants=transplants,
             no_loss=no_loss,
             chosen_on=self.chosen_on,
             tested_on=self.tested_on,
+        )
+
+    def _step(self, name: str, compute: Callable[[], PartT]) -> PartT:
+        donors: tuple[Role, ...] = (*PAIR, "teacher_plain")
+        involved: list[Role] = [role for role in donors if role in self.models]
+        depends: dict[str, object] = {
+            **{role.replace("_", " "): self.models[role] for role in involved},
+            "readout": [self.readouts[role] for role in PAIR],
+            "data": (self.evidence.quads, self.evidence.pairs),
+            "answers": self.answers,
+            "effects": self.effects,
+            "seed": self.config.seed,
+            "number of resamples": self.config.n_resamples,
+            "batch size": self.config.batch_size,
+        }
+        return self.steps.run(name, depends, compute)
+
+    def _align(self) -> Alignment:
+        self.progress.stage("match heads")
+        return align_heads(
+            self.models["teacher"],
+            self.models["student"],
+            self.evidence.pairs,
+            effects=(self._heads("teacher"), self._heads("student")),
+            seed=self.config.seed,
+            readouts=(self.readouts["teacher"], self.readouts["student"]),
         )
 
     def _quads(self, half: tuple[str, ...]) -> tuple[Quad[Input], ...]:

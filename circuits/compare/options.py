@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -19,6 +19,7 @@ org/name@revision). Examples may be quads or pairs of texts or images (JSONL or 
 files, or a folder of images in groups (WILDS).
 
   python -m circuits.compare teacher student
+  python -m circuits.compare teacher student-a student-b
   python -m circuits.compare ./vit-big ./vit-small --task digits
   python -m circuits.compare ./big ./small --examples pairs.jsonl --out runs/mine
 """
@@ -38,13 +39,15 @@ class Options:
     """What the command was asked to do, beside the comparison itself.
 
     Attributes:
-        config: The comparison.
+        config: The comparison, with the first student.
         folder: Where the result goes.
         overwrite: Whether an older comparison there is replaced.
         figures: Whether heatmaps are drawn as interactive pages and pictures.
         quiet: Neither progress nor table.
         json: The headline as JSON on standard output instead of the table.
         dry_run: Only say what the run would cost.
+        resume: Whether finished steps of a run that was killed are taken.
+        students: All of them, in the order given; a page each if there are several.
     """
 
     config: ComparisonConfig
@@ -54,6 +57,13 @@ class Options:
     quiet: bool
     json: bool
     dry_run: bool
+    resume: bool = False
+    students: tuple[str, ...] = ()
+
+    @property
+    def configs(self) -> tuple[ComparisonConfig, ...]:
+        """One comparison for each student."""
+        return tuple(replace(self.config, student=name) for name in self.students) or (self.config,)
 
 
 def read_options(arguments: Sequence[str] | None = None) -> Options:
@@ -65,23 +75,30 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     """
     given = vars(build_parser().parse_args(arguments))
     folder = cast(Path | None, given.pop("out"))
-    overwrite, figures, quiet, as_json, dry_run = (
-        bool(given.pop(name)) for name in ("overwrite", "figures", "quiet", "json", "dry_run")
+    overwrite, figures, quiet, as_json, dry_run, resume = (
+        bool(given.pop(name))
+        for name in ("overwrite", "figures", "quiet", "json", "dry_run", "resume")
     )
-    config = ComparisonConfig(**given)
+    students = tuple(cast(list[str], given.pop("students")))
+    _refuse_repeated(students)
+    config = ComparisonConfig(student=students[0], **given)
     return Options(
         config=config,
-        folder=folder if folder is not None else default_folder(config),
+        folder=folder if folder is not None else default_folder(config, len(students)),
         overwrite=overwrite,
         figures=figures,
         quiet=quiet,
         json=as_json,
         dry_run=dry_run,
+        resume=resume,
+        students=students,
     )
 
 
-def default_folder(config: ComparisonConfig) -> Path:
-    """`runs/<teacher>-<student>`, with the last part of paths and hub ids."""
+def default_folder(config: ComparisonConfig, n_students: int = 1) -> Path:
+    """`runs/<teacher>-<student>`, or `runs/<teacher>-<n>-students`; the last part of paths, ids."""
+    if n_students > 1:
+        return Path("runs") / f"{short_name(config.teacher)}-{n_students}-students"
     return Path("runs") / f"{short_name(config.teacher)}-{short_name(config.student)}"
 
 
@@ -96,7 +113,12 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("teacher", metavar="TEACHER", help="the debiased teacher")
-    parser.add_argument("student", metavar="STUDENT", help="the student distilled from it")
+    parser.add_argument(
+        "students",
+        metavar="STUDENT",
+        nargs="+",
+        help="the student distilled from it; of several, each gets a page, and one page ranks them",
+    )
     _add_companions(parser)
     _add_evidence(parser)
     _add_running(parser)
@@ -176,6 +198,11 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="skip the proof on load that an architecture is declared rightly",
     )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="take the finished steps of a run to the same folder that was killed",
+    )
     group.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
 
 
@@ -191,6 +218,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--quiet", action="store_true", help="nothing but errors")
     group.add_argument("--json", action="store_true", help="print the headline as JSON")
+
+
+def _refuse_repeated(students: Sequence[str]) -> None:
+    repeated = [name for i, name in enumerate(students) if name in students[:i]]
+    if repeated:
+        raise CircuitsError(f"The student {repeated[0]!r} is given twice. Give each student once.")
 
 
 def whole(text: str) -> int:

@@ -54,6 +54,7 @@ from circuits.compare.result import (
 from circuits.compare.roles import Models, RoleEntry, load_roles, read_role_labels, resolve_roles
 from circuits.compare.stage_reading import read_stages
 from circuits.compare.stages import stage_rows
+from circuits.compare.steps import UNSTORED, Steps
 from circuits.compare.storage import SCHEMA_VERSION, Json
 
 
@@ -113,8 +114,16 @@ def run_comparison(
     *,
     command: str = "compare_models(...)",
     task: Task[Any] | None = None,
+    steps: Steps = UNSTORED,
 ) -> Comparison:
     """Every step of a comparison, in order.
+
+    Args:
+        config: What is asked for.
+        progress: Told about stages and steps.
+        command: As it was given, for the result.
+        task: An opened task, instead of a named one.
+        steps: Where results of expensive steps are kept, and taken from.
 
     Raises:
         CircuitsError: If anything given cannot be used.
@@ -125,7 +134,7 @@ def run_comparison(
     progress.ready()
 
     progress.stage("ask every model")
-    answers = ask_models(models, readouts, evidence, config, progress)
+    answers = ask_models(models, readouts, evidence, config, progress, steps)
 
     progress.stage("measure behavior")
     measures: dict[Role, RoleMeasures] = {
@@ -136,15 +145,15 @@ def run_comparison(
     differences = compare_roles(answers, draws, config)
     verdict = judge(measures, differences, config, models["student"].spec.modality)
 
-    effects = patch_pair(models, readouts, evidence.pairs, config, progress)
+    effects = patch_pair(models, readouts, evidence.pairs, config, progress, steps)
     ablated = ablated_examples(evidence, config)
-    ablations = ablate_pair(models, readouts, ablated, config, progress)
+    ablations = ablate_pair(models, readouts, ablated, config, progress, steps)
 
-    circuits = discover_pair(models, readouts, evidence.pairs, config, progress)
+    circuits = discover_pair(models, readouts, evidence.pairs, config, progress, steps)
 
-    readings = read_stages(models, evidence, config, progress)
+    readings = read_stages(models, evidence, config, progress, steps)
 
-    tried = intervene(models, readouts, evidence, answers, effects, config, progress)
+    tried = intervene(models, readouts, evidence, answers, effects, config, progress, steps)
 
     progress.stage("intervals of effects")
     ranges = pair_ranges(answers, effects, draws)
@@ -161,7 +170,10 @@ def run_comparison(
     result: Json = {
         "schema_version": SCHEMA_VERSION,
         "config": config.to_json(),
-        "provenance": provenance(clock, command, torch.get_num_threads(), config.backend),
+        "provenance": {
+            **provenance(clock, command, torch.get_num_threads(), config.backend),
+            "resumed": list(steps.taken),
+        },
         "task": describe_task(evidence, ablated, readings.quads),
         "models": describe_models(roles, models, readouts, measures, components),
         **describe_differences(

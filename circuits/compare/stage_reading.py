@@ -15,6 +15,7 @@ is so for all models alike.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
 from circuits.compare.progress import Progress
+from circuits.compare.steps import UNSTORED, Steps
 from circuits.compare.storage import Arrays, Json, null
 from circuits.compare.untrained import untrained_like
 from patching import PatchableModel
@@ -112,6 +114,7 @@ def read_stages(
     evidence: Evidence,
     config: ComparisonConfig,
     progress: Progress,
+    steps: Steps = UNSTORED,
 ) -> StageReadings:
     """Probe every model at every stage, and the untrained nets beside them."""
     if not config.n_probe_quads or not evidence.quads:
@@ -126,8 +129,12 @@ def read_stages(
     found: dict[str, tuple[StageReading, ...]] = {}
     for name, model in {**models, **_untrained(models, config)}.items():
         if id(model) not in known:
-            progress.stage(f"read stages: {name.replace('_', ' ')}")
-            known[id(model)] = _read(model, quads, folds, config.batch_size, progress)
+            shown = name.replace("_", " ")
+            known[id(model)] = steps.run(
+                f"stages of {shown}",
+                {"model": model, "data": (quads, folds), "batch size": config.batch_size},
+                partial(_read, model, quads, folds, config.batch_size, progress, shown),
+            )
         found[name] = known[id(model)]
     resamples = resample_units(units, templates, config.n_resamples, config.seed)
     return StageReadings(found, quads, resamples)
@@ -151,7 +158,9 @@ def _read(
     folds: Int[np.ndarray, " quad"],
     batch_size: int | None,
     progress: Progress,
+    name: str,
 ) -> tuple[StageReading, ...]:
+    progress.stage(f"read stages: {name}")
     points = stream_points(model)
     total = 2 * len(points)
     inputs = [quad.cell(cell) for quad in quads for cell in CELLS]

@@ -6,7 +6,11 @@
     heatmaps/             head effects as interactive pages, tables and pictures
 
 A run writes into a hidden sibling folder and renames it at the end. What a killed run leaves
-behind carries its process id, and the next run to the same place removes it.
+behind carries its process id, and the next run to the same place removes it. No two runs write to
+the same place at once (`circuits.compare.locking`).
+
+`schema_version` 2 has stages with probes and after MLPs, an alignment, a diff and tests; in 1 these
+said that they were not measured. Results of version 1 are read as such.
 """
 
 import contextlib
@@ -16,7 +20,7 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -25,8 +29,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from behavior.errors import ResultError
+from circuits.compare.locking import locked
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, SCHEMA_VERSION)
 RESULT = "result.json"
 ARRAYS = "arrays.safetensors"
 
@@ -36,7 +42,10 @@ Json = dict[str, object]
 
 @contextlib.contextmanager
 def staged_folder(
-    folder: Path, overwrite: bool = False, holds: tuple[str, str] = (RESULT, "a comparison")
+    folder: Path,
+    overwrite: bool = False,
+    holds: tuple[str, str] = (RESULT, "a comparison"),
+    say: Callable[[str], None] | None = None,
 ) -> Generator[Path]:
     """A temporary sibling that becomes `folder` when the block ends without an error.
 
@@ -44,28 +53,31 @@ def staged_folder(
         folder: Where the result goes.
         overwrite: Whether an older result there is replaced.
         holds: A file by which an older result is known, and what it is called.
+        say: Told in one line if a run that was to write here is found dead.
 
     Raises:
-        ResultError: If the folder exists and may not be replaced, or cannot be written.
+        ResultError: If the folder exists and may not be replaced, is being written by another run,
+            or cannot be written.
     """
     target = Path(os.path.realpath(folder))
     made: list[Path] = []
     stage = target.parent / f".{target.name}.{os.getpid()}.partial"
     try:
-        with writing(folder):
-            made = _make_parents(target.parent)
-            _remove_stale(target)
-            _refuse_existing(target, folder, overwrite, holds)
-            stage.mkdir()
-        yield stage
-        with writing(folder):
-            _put_in_place(stage, target)
+        with contextlib.ExitStack() as held:
+            with writing(folder):
+                made = _make_parents(target.parent)
+                held.enter_context(locked(target, folder, say))
+                held.callback(_discard, stage)
+                _remove_stale(target)
+                _refuse_existing(target, folder, overwrite, holds)
+                stage.mkdir()
+            yield stage
+            with writing(folder):
+                _put_in_place(stage, target)
     except BaseException:
-        with _uninterrupted():
-            shutil.rmtree(stage, ignore_errors=True)
-            for parent in reversed(made):
-                with contextlib.suppress(OSError):
-                    parent.rmdir()
+        for parent in reversed(made):
+            with contextlib.suppress(OSError):
+                parent.rmdir()
         raise
 
 
@@ -101,12 +113,14 @@ def read_result(folder: Path) -> tuple[Json, Arrays]:
             "Run the comparison again."
         ) from None
     version = cast(Json, result).get("schema_version") if isinstance(result, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
         raise ResultError(
             f"The result in {folder} has schema_version {version}; this version reads "
-            f"{SCHEMA_VERSION}. Run the comparison again."
+            f"{' and '.join(map(str, READABLE))}. "
+            + ("Install the version that wrote it." if newer else "Run the comparison again.")
         )
-    return cast(Json, result), arrays
+    return _upgrade(cast(Json, result)), arrays
 
 
 def null(reason: str, n: int = 0) -> Json:
@@ -132,6 +146,21 @@ def writing(folder: Path) -> Generator[None]:
         raise ResultError(
             f"{folder} cannot be written ({_first_line(error)}). Give another folder, or make room."
         ) from None
+
+
+def _upgrade(result: Json) -> Json:
+    """A result of version 1 as one of version 2 that left out what 1 did not know."""
+    if result["schema_version"] == SCHEMA_VERSION:
+        return result
+    left_out: Json = {"n_probe_quads": 0, "interventions": False}
+    config = left_out | cast(Json, result["config"])
+    return {**result, "schema_version": SCHEMA_VERSION, "config": config}
+
+
+def _discard(stage: Path) -> None:
+    """Remove a temporary folder, if it was not put in its place."""
+    with _uninterrupted():
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _make_parents(parent: Path) -> list[Path]:

@@ -16,6 +16,7 @@ _QUAD_ROWS = (
     ("spurious share", "spurious_share"),
     ("AUC4", "auc4"),
 )
+_IN_TABLE = ("Loss on ", "AUC4 fell by ")
 _PAIR_ROWS = (
     ("accuracy, clean", "clean_accuracy"),
     ("accuracy, corrupted", "corrupted_accuracy"),
@@ -30,7 +31,19 @@ _GROUP_ROWS = (
 
 
 def terminal_summary(result: Result) -> str:
-    """A table of all roles, the losses, and the verdict's first sentence."""
+    """A table of all roles, the losses, and the verdict with what location and tests add to it."""
+    lines = role_lines(result)
+    if cells(result):
+        lines.append(
+            f"Loss of the student, in probability of the right answer: on N "
+            f"{interval(estimate(result, 'losses', 'N'))}, on C "
+            f"{interval(estimate(result, 'losses', 'C'))}."
+        )
+    return "\n".join([*lines, "", sentence(result), *further_sentences(result)])
+
+
+def role_lines(result: Result) -> list[str]:
+    """The table: each measure, and its value for every role."""
     present = roles(result)
     names = [ROLE_NAMES[role] for role in present]
     rows = _rows(result)
@@ -39,24 +52,27 @@ def terminal_summary(result: Result) -> str:
         max(len(name), *(len(values[i]) for _, values in rows), 0) if rows else len(name)
         for i, name in enumerate(names)
     ]
-    lines = ["  ".join([" " * width, *(n.rjust(w) for n, w in zip(names, columns, strict=True))])]
-    lines += [
+    head = ["  ".join([" " * width, *(n.rjust(w) for n, w in zip(names, columns, strict=True))])]
+    return head + [
         "  ".join([name.ljust(width), *(v.rjust(w) for v, w in zip(values, columns, strict=True))])
         for name, values in rows
     ]
-    if cells(result):
-        lines.append(
-            f"Loss of the student, in probability of the right answer: on N "
-            f"{interval(estimate(result, 'losses', 'N'))}, on C "
-            f"{interval(estimate(result, 'losses', 'C'))}."
-        )
-    return "\n".join([*lines, "", sentence(result)])
 
 
 def sentence(result: Result) -> str:
     """The verdict in one sentence."""
+    return next(iter(sentences(result)), "")
+
+
+def sentences(result: Result) -> list[str]:
+    """All of the verdict, the conclusion first."""
     stored = branch(result, "verdict").get("sentences")
-    return str(stored[0]) if isinstance(stored, list) and stored else ""
+    return [str(line) for line in stored] if isinstance(stored, list) else []
+
+
+def further_sentences(result: Result) -> list[str]:
+    """What follows the conclusion, without the numbers that stand in the table already."""
+    return [line for line in sentences(result)[1:] if not line.startswith(_IN_TABLE)]
 
 
 def headline(result: Result, folder: Path) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Several seeds of one recipe, pooled into a verdict about the recipe."""

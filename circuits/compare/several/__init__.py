@@ -1,0 +1,1 @@
+"""One teacher and several students: a page for each, and one that ranks them."""
