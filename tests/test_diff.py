@@ -1,6 +1,7 @@
 """The diff of matched nodes: categories, their statistics, and what theory demands of them."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from behavior.resampling import resample_units
 from behavior.statistics import beyond_test
 from circuits.compare.changes import NodeChange, NodeGroup, change_table, origins_added
 from circuits.compare.diff import ModelEffects, diff_nodes
-from patching import Effects
+from circuits.plants import Plant, changes, make_plant
+from patching import Effects, patch_heads
 
 N = 120
 UNITS = [f"q{i:03d}" for i in range(N)]
@@ -60,6 +62,12 @@ def test_each_category_is_given_to_a_change_that_deserves_it() -> None:
         assert change.q < 0.05
         assert change.stability is not None
         assert change.stability > 0.95
+
+
+@pytest.mark.parametrize("noise", [0.004, -0.004])
+def test_a_node_that_did_nothing_gains_whatever_the_sign_of_its_noise(noise: float) -> None:
+    found = diff(model_of((noise, noise, 0.3), 0), model_of((0.2, -0.2, -0.2), 1))
+    assert [change.category for change in found] == ["gained", "gained", "weakened"]
 
 
 def test_a_model_against_itself_has_changed_nowhere() -> None:
@@ -119,6 +127,57 @@ def test_origins_are_added_to_changes_alone() -> None:
     table = change_table(told)
     assert list(table["category"]) == ["weakened", "preserved", "gained"]
     assert len(table) == 3
+
+
+def test_two_models_swapped_at_random_within_units_have_not_changed() -> None:
+    sides = [model_of((0.4, 0.3, 0.0), 0), model_of((0.1, 0.3, 0.2), 1)]
+    values = [side.effects["core"].values.double().numpy()[::2] for side in sides]
+    rng = np.random.default_rng(0)
+    declared = 0
+    for _ in range(20):
+        swap = rng.random(N) < 0.5
+        mixed = [np.where(swap[:, None], values[1 - i], values[i]) for i in (0, 1)]
+        ranges = [
+            {u: sides[1 - i if swap[k] else i].ranges[u] for k, u in enumerate(UNITS)}
+            for i in (0, 1)
+        ]
+        found = diff(*(ModelEffects({"core": effects_of(mixed[i])}, ranges[i]) for i in (0, 1)))
+        declared += any(change.is_change for change in found)
+    assert declared <= 2
+    assert all(change.is_change for change in diff(*sides) if change.group.student != ("a0.h1",))
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.3])
+def test_a_scaled_head_that_only_adds_to_the_margin_changes_as_foretold(alpha: float) -> None:
+    plant = small_plant()
+    head = next(head for head in plant.model.spec.heads if readers(plant, head) == {"logits"})
+    pairs = plant.pairs("core", 24)
+    models = (plant.model, changes.scale_head(plant.model, head, alpha))
+    effects = [patch_heads(model, pairs) for model in models]
+    effect, scaled = (float(each.node(head).mean()) for each in effects)
+    assert effect > 0
+    assert scaled - effect == pytest.approx((alpha - 1) * effect)
+    sizes = [each.clean - each.corrupted for each in effects]
+    sides = [
+        ModelEffects({"core": found}, dict(zip(found.units, size.tolist(), strict=True)))
+        for found, size in zip(effects, sizes, strict=True)
+    ]
+    found = diff_nodes(
+        *sides, [NodeGroup((head,), (head,))], pairs.units, dict.fromkeys(pairs.units, "")
+    )
+    size = float(sizes[0].mean())
+    expected = alpha * effect / (size + (alpha - 1) * effect) - effect / size
+    assert found[0].difference.value == pytest.approx(expected)
+
+
+@cache
+def small_plant() -> Plant:
+    return make_plant("wired", "gpt2", seed=0, n_pairs=24)
+
+
+def readers(plant: Plant, writer: str) -> set[str]:
+    edges = (edge.partition("->") for edge in plant.wiring.edges())
+    return {reader for name, _, reader in edges if name == writer}
 
 
 def test_units_that_were_not_measured_are_named() -> None:

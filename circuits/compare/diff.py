@@ -12,7 +12,8 @@ that matters:
     preserved      within +-delta (two one-sided tests at .05)
     weakened       less than the teacher's beyond delta, q < .05
     lost           weakened, and the student's own effect lies within +-delta of zero
-    gained         more than the teacher's beyond delta, q < .05
+    gained         more than the teacher's beyond delta, q < .05; so is every change of a node whose
+                   effect in the teacher is itself smaller than delta, where a sign is chance
     merged, split  preserved, with several nodes of the teacher, or of the student
     undetermined   none of these can be shown
     unalignable    a node without a counterpart
@@ -151,7 +152,7 @@ def _judge(
     replicates = replicate_means(drawn.totals(difference), drawn.totals(ones), drawn)[1:]
     found: list[NodeChange] = []
     for i, group in enumerate(groups):
-        category = _direction(difference[:, i].mean(), shares[0][:, i].mean())
+        category = _direction(difference[:, i].mean(), shares[0][:, i].mean(), delta)
         if equal[i] < LEVEL:
             category = _kept(group)
         elif category == "weakened" and silent[i] < LEVEL:
@@ -172,10 +173,9 @@ def _judge(
     return found
 
 
-def _direction(difference: float, before: float) -> Category:
+def _direction(difference: float, before: float, delta: float) -> Category:
     """If the difference is beyond delta, what it is called."""
-    grown = difference * np.sign(before) > 0 if before else True
-    return "gained" if grown else "weakened"
+    return "gained" if abs(before) < delta or difference * before > 0 else "weakened"
 
 
 def _kept(group: NodeGroup) -> Category:

@@ -7,6 +7,7 @@ With p the probability of the truth (of the true class against the other of labe
     cost     = mean over A and L of p(student) - p(student, changed), zero if they gain as well
     restored = (gain - cost) / loss
 
+Shares are taken only of a loss whose interval lies above `LEAST_LOSS`: of less, a share is noise.
 An intervention that makes every answer a coin flip buys C and N with A and L; its restored share
 is about zero.
 """
@@ -23,6 +24,7 @@ from behavior.resampling import Resamples, replicate_means, resample_units
 from behavior.statistics import estimate_means
 
 NO_LOSS = "the student loses nothing on C and N"
+LEAST_LOSS = 0.02
 
 _CONFLICTING = [CELL_COLUMNS["C"], CELL_COLUMNS["N"]]
 _ALIGNED = [CELL_COLUMNS["A"], CELL_COLUMNS["L"]]
@@ -119,7 +121,7 @@ def _columns(
 
 
 def _share(columns: Float[np.ndarray, "quad 3"], rows: Resamples, loss: Estimate) -> Estimate:
-    if loss.low is None or loss.low <= 0:
+    if loss.low is None or loss.low <= LEAST_LOSS:
         return Estimate.null(NO_LOSS if loss.low is not None else str(loss.reason), loss.n)
     return estimate_replicates(_replicate_shares(columns, rows), loss.n, undefined=NO_LOSS)
 
