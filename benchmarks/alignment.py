@@ -27,7 +27,7 @@ import torch
 from behavior import load_task
 from behavior.intervals import wilson_interval
 from circuits.compare.alignment.align import Alignment, align_heads
-from circuits.compare.alignment.null import untrained
+from circuits.compare.untrained import untrained_like
 from circuits.plants import changes, make_plant
 from patching import load_checkpoint
 from patching.models.model import PatchableModel
@@ -189,7 +189,7 @@ class Shelf:
 
         def models() -> tuple[PatchableModel, PatchableModel, Any]:
             model = _load(where)
-            return model, untrained(model, 1000 + seed), _quads(task, self.quads)
+            return model, untrained_like(model, 1000 + seed), _quads(task, self.quads)
 
         return Case("independent, untrained", f"{_short(where)} -> untrained {seed}", models, None)
 

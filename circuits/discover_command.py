@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from behavior.errors import DataError
 from circuits.compare.command import DONE, guarded, quieten
-from circuits.compare.progress import Progress, choose_progress
+from circuits.compare.running.progress import Progress, choose_progress
 from circuits.discover_options import DiscoverOptions, read_discover_options
 
 if TYPE_CHECKING:

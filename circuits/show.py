@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from circuits.compare.shadowing import run_unshadowed
+from circuits.compare.running.shadowing import run_unshadowed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,8 +16,8 @@ from behavior.errors import DataError
 from circuits.compare.figures import ComparisonFigures, report_figures
 from circuits.compare.figures.circuit import circuit_figure, edge_traces
 from circuits.compare.figures.edges import ROW, circuit_edges, parts_of, select_edges
+from circuits.compare.page.report import render, write_report
 from circuits.compare.reading import branch
-from circuits.compare.report import render, write_report
 from circuits.compare.storage import Json
 
 ROLE = "teacher"

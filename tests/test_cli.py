@@ -21,7 +21,7 @@ from results import made_up_result
 from circuits.compare import Comparison, heatmaps, pipeline, storage
 from circuits.compare.__main__ import main
 from circuits.compare.options import default_folder, read_options
-from circuits.compare.progress import Silent, choose_progress
+from circuits.compare.running.progress import Silent, choose_progress
 from circuits.report import main as report_main
 
 

@@ -20,8 +20,8 @@ from circuits.compare.discovering import MOST_PAIRS, TOO_FEW, halves
 from circuits.compare.figures.circuit import circuit_figure
 from circuits.compare.figures.layout import place_nodes
 from circuits.compare.options import read_options
+from circuits.compare.page.report import render
 from circuits.compare.reading import branch, estimate, listing
-from circuits.compare.report import render
 from circuits.compare.storage import Json
 from circuits.discovery import METHODS
 from circuits.graph import Graph

@@ -13,12 +13,12 @@ from behavior.resampling import resample_units
 from behavior.sources import SourceTask
 from circuits.compare import Comparison, compare_models
 from circuits.compare.__main__ import main
-from circuits.compare.component_captions import attribution_caption
 from circuits.compare.config import Backend
 from circuits.compare.estimating import NO_SPREAD, TOO_FEW_HEADS, correlate_heads
 from circuits.compare.options import read_options
+from circuits.compare.page.component_captions import attribution_caption
+from circuits.compare.page.report import render
 from circuits.compare.reading import branch, estimate, listing
-from circuits.compare.report import render
 from patching.models.backends import BACKENDS
 
 ROWS = {

@@ -20,9 +20,9 @@ from modelmaking import make_bert, make_family
 from behavior.tasks import load_task
 from circuits.compare import Comparison, compare_models
 from circuits.compare.__main__ import main
-from circuits.compare.component_captions import heads_caption, heads_summary
+from circuits.compare.page.component_captions import heads_caption, heads_summary
+from circuits.compare.page.report import render
 from circuits.compare.reading import branch, estimate, listing
-from circuits.compare.report import render
 from circuits.compare.wording import NO_ATTENTION
 
 N = 10

@@ -8,10 +8,10 @@ from behavior.estimates import Estimate
 from circuits.compare.causal.basis import StreamBasis
 from circuits.compare.causal.removal import Removal
 from circuits.compare.causal.restoring import Restored
+from circuits.compare.causal.result import Interventions
 from circuits.compare.causal.transplant import NodeTransplant
 from circuits.compare.explaining import NOT_MEASURED, with_location, with_tests
-from circuits.compare.intervening import Interventions
-from circuits.compare.location import StageLoss
+from circuits.compare.profile.location import StageLoss
 from circuits.compare.verdict import Verdict
 
 ERODED = Verdict("erosion", None, None, ("Erosion: ...",))

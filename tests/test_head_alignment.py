@@ -17,8 +17,8 @@ from circuits.compare.alignment.align import Alignment, align_heads
 from circuits.compare.alignment.evidence import collect_evidence, gram_features
 from circuits.compare.alignment.inputs import EvidenceInputs, evidence_inputs, shared_words
 from circuits.compare.alignment.matching import Matching, fates, match_heads
-from circuits.compare.alignment.null import untrained
 from circuits.compare.alignment.similarity import HeadSimilarity
+from circuits.compare.untrained import untrained_like
 from circuits.plants import changes, make_plant
 from patching import Effects, load_checkpoint, patch_heads
 from patching.models.model import PatchableModel
@@ -224,7 +224,7 @@ def test_groups_of_channels_are_never_matched(tmp_path: Path) -> None:
 def test_an_untrained_net_has_the_shape_and_not_the_weights(tmp_path: Path) -> None:
     model = load_checkpoint(make_family(tmp_path / "t5-words", "t5-words"))
     before = {name: value.clone() for name, value in model.hf.state_dict().items()}
-    fresh, again = untrained(model, 3), untrained(model, 3)
+    fresh, again = untrained_like(model, 3), untrained_like(model, 3)
     assert fresh.spec == model.spec and fresh.word_ids == model.word_ids
     inputs = make_pairs_for("t5-words", 4).clean
     assert torch.equal(fresh.logits(inputs), again.logits(inputs))

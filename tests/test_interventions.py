@@ -8,7 +8,7 @@ import pytest
 from behavior import load_task
 from behavior.inputs import Input
 from circuits.compare import Comparison, compare_models
-from circuits.compare.intervening import FEWEST_QUADS
+from circuits.compare.causal.intervening import FEWEST_QUADS
 from circuits.compare.reading import branch, estimate, listing
 from circuits.plants import changes
 from patching import PatchableModel, load_checkpoint
@@ -92,7 +92,7 @@ def test_a_constant_on_one_logit_is_a_threshold_shift_and_nothing_is_lost(tmp_pa
     assert by_model["teacher"] == pytest.approx(by_model["student"])
 
 
-def test_too_few_quads_and_the_option_leave_interventions_out(tmp_path: Path) -> None:
+def test_too_few_quads_and_the_option_leave_interventions_out() -> None:
     few = compare_models(
         "teacher",
         "student",
@@ -106,7 +106,6 @@ def test_too_few_quads_and_the_option_leave_interventions_out(tmp_path: Path) ->
     )
     assert branch(off.result, "diff") == {"nodes": [], "reason": "interventions were left out"}
     assert branch(off.result, "tests", "transplant")["reason"] == "interventions were left out"
-    del tmp_path
 
 
 def test_a_head_that_was_turned_round_is_found_by_taking_heads_away(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from behavior.estimates import Estimate
-from circuits.compare.location import StageLoss, locate
+from circuits.compare.profile.location import StageLoss, locate
 
 Loss = tuple[float, float, float]
 GONE: Loss = (0.35, 0.31, 0.39)

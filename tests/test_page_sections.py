@@ -13,17 +13,17 @@ from made_up_numbers import null, number
 from playwright.sync_api import Browser
 from results import made_up_result, matched_result
 
-from circuits.compare.behavior_section import accuracy_section, plane_section
-from circuits.compare.components_section import components_section
-from circuits.compare.diff_section import diff_section
 from circuits.compare.figures import ComparisonFigures, report_figures
-from circuits.compare.headline import headline, tiles
-from circuits.compare.interventions_section import interventions_section
+from circuits.compare.page.behavior_section import accuracy_section, plane_section
+from circuits.compare.page.components_section import components_section
+from circuits.compare.page.diff_section import diff_section
+from circuits.compare.page.headline import headline, tiles
+from circuits.compare.page.interventions_section import interventions_section
+from circuits.compare.page.report import render, write_report
+from circuits.compare.page.stages_section import stages_section
+from circuits.compare.page.trust_section import trust_section
 from circuits.compare.reading import branch, listing
-from circuits.compare.report import render, write_report
-from circuits.compare.stages_section import stages_section
 from circuits.compare.storage import Json
-from circuits.compare.trust_section import trust_section
 
 FIGURE = re.compile(r'data-figure="([^"]+)".*?<figcaption>(.*?)</figcaption>', re.DOTALL)
 

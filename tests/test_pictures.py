@@ -5,7 +5,7 @@ import pytest
 
 from behavior.images import decode_data_uri, encode_data_uri
 from behavior.inputs import ImageInput
-from circuits.compare.pictures import LARGEST, describe_input, picture, shrink
+from circuits.compare.page.pictures import LARGEST, describe_input, picture, shrink
 
 
 def test_large_images_are_scaled_down_for_the_page() -> None:

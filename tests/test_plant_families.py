@@ -1,18 +1,13 @@
-"""Plants in T5 and ResNet: the same holds as elsewhere, and their families' own conditions."""
+"""Plants in T5 and ResNet: their families' own conditions. What holds of all: `test_plants`."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from planting import (
-    METHODS_CHECKED,
     N,
-    check_both_circuits,
     check_even_nodes_mislead,
-    check_loud_decoys,
     check_rivals_cancel,
-    check_truth_is_faithful,
-    check_unread_and_true_edges,
     plant_of,
 )
 from transformers import T5ForSequenceClassification
@@ -40,25 +35,6 @@ def t5() -> Plant:
 @pytest.fixture(scope="module")
 def resnet() -> Plant:
     return plant_of("wired", "resnet")
-
-
-@pytest.mark.parametrize("method", METHODS_CHECKED)
-def test_edges_that_nothing_reads_score_nothing_and_true_ones_above_the_floor(
-    wired: Plant, method: str
-) -> None:
-    check_unread_and_true_edges(wired, method)
-
-
-def test_the_true_edges_alone_answer_like_the_whole_model(wired: Plant) -> None:
-    check_truth_is_faithful(wired)
-
-
-def test_both_circuits_are_there_and_share_nodes_but_are_not_the_same(wired: Plant) -> None:
-    check_both_circuits(wired)
-
-
-def test_decoys_write_as_loudly_as_the_circuit_does(wired: Plant) -> None:
-    check_loud_decoys(wired)
 
 
 def test_methods_find_what_was_planted(wired: Plant) -> None:

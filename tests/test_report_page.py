@@ -12,7 +12,7 @@ from results import made_up_image_result, made_up_result, matched_result
 from behavior.images import encode_data_uri
 from circuits.compare.figures import report_figures
 from circuits.compare.heatmaps import write_heatmaps
-from circuits.compare.report import render, write_report
+from circuits.compare.page.report import render, write_report
 
 pytestmark = NEEDS_BROWSER
 

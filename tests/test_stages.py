@@ -12,19 +12,19 @@ from behavior.tasks import load_task
 from circuits.compare import Comparison, compare_models
 from circuits.compare.config import ComparisonConfig
 from circuits.compare.evidence import gather_evidence
-from circuits.compare.location import locate
 from circuits.compare.options import read_options
 from circuits.compare.pipeline import Prepared, dry_run, prepare
-from circuits.compare.progress import Silent
-from circuits.compare.reading import branch, estimate, listing
-from circuits.compare.stage_losses import stage_losses
-from circuits.compare.stage_reading import (
+from circuits.compare.profile.location import locate
+from circuits.compare.profile.stage_losses import stage_losses
+from circuits.compare.profile.stage_reading import (
     BLIND,
     LEFT_OUT,
     StageReadings,
     draw_probe_quads,
     read_stages,
 )
+from circuits.compare.reading import branch, estimate, listing
+from circuits.compare.running.progress import Silent
 from circuits.compare.untrained import untrained_like
 from patching import load_checkpoint
 from probes.linear import QUESTIONS

@@ -17,8 +17,8 @@ from behavior.sources import choose
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import Draws
-from circuits.compare.progress import Progress
-from circuits.compare.steps import UNSTORED, Steps
+from circuits.compare.running.progress import Progress
+from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import Json
 from patching import PatchableModel
 from patching.ablation import AblationEffects, ablate_heads

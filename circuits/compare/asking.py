@@ -14,9 +14,9 @@ from behavior.inputs import Input
 from behavior.readout import Readout
 from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
-from circuits.compare.progress import Progress
 from circuits.compare.roles import require_finite
-from circuits.compare.steps import UNSTORED, Steps
+from circuits.compare.running.progress import Progress
+from circuits.compare.running.steps import UNSTORED, Steps
 from patching import PatchableModel
 
 

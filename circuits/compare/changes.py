@@ -8,6 +8,7 @@ import pandas as pd
 
 from behavior.estimates import Estimate
 from behavior.examples import Contrast
+from circuits.compare.alignment.result import Alignment
 from circuits.compare.causal.origin import Origin
 
 Category = Literal[
@@ -107,3 +108,18 @@ def change_table(changes: Sequence[NodeChange]) -> pd.DataFrame:
             "stability": [c.stability for c in changes],
         }
     )
+
+
+def node_groups(alignment: Alignment) -> list[NodeGroup]:
+    """Heads that belong together, each with all its partners; heads without one alone."""
+    if alignment.level != "heads":
+        return []
+    merged: dict[str, list[str]] = {}
+    split: dict[str, list[str]] = {}
+    for link in alignment.links:
+        merged.setdefault(link.student, []).append(link.teacher)
+        split.setdefault(link.teacher, []).append(link.student)
+    groups = [NodeGroup(tuple(t), (s,)) for s, t in merged.items() if len(split[t[0]]) == 1]
+    groups += [NodeGroup((t,), tuple(s)) for t, s in split.items() if len(s) > 1]
+    groups += [NodeGroup((head,), ()) for head in alignment.unmatched_teacher]
+    return groups + [NodeGroup((), (head,)) for head in alignment.unmatched_student]

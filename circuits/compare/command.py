@@ -12,7 +12,7 @@ from types import FrameType, ModuleType
 
 from behavior.errors import CircuitsError
 from circuits.compare.options import Options, read_options
-from circuits.compare.progress import Progress, choose_progress
+from circuits.compare.running.progress import Progress, choose_progress
 
 Json = dict[str, object]
 
@@ -99,7 +99,7 @@ def _compare(options: Options, progress: Progress, command: str) -> tuple[Json, 
 
     with staged_folder(options.folder, options.overwrite, say=progress.stage) as stage:
         pipeline = _import_pipeline(progress)
-        from circuits.compare.steps import kept_steps, remove_steps  # noqa: PLC0415
+        from circuits.compare.running.steps import kept_steps, remove_steps  # noqa: PLC0415
 
         with kept_steps(options.folder, options.resume, progress.stage) as steps:
             comparison = pipeline.run_comparison(
@@ -119,9 +119,9 @@ def _compare_several(
     holds = ("overview.json", "a comparison of several students")
     with staged_folder(options.folder, options.overwrite, holds, say=progress.stage) as stage:
         pipeline = _import_pipeline(progress)
+        from circuits.compare.running.steps import kept_steps, remove_steps  # noqa: PLC0415
         from circuits.compare.several.overview import overview_json  # noqa: PLC0415
         from circuits.compare.several.running import compare_students  # noqa: PLC0415
-        from circuits.compare.steps import kept_steps, remove_steps  # noqa: PLC0415
 
         with kept_steps(options.folder, options.resume, progress.stage) as steps:
             overview, notes = compare_students(

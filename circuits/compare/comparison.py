@@ -10,9 +10,9 @@ import numpy as np
 from circuits.compare.config import ComparisonConfig
 from circuits.compare.figures import ComparisonFigures
 from circuits.compare.heatmaps import write_heatmaps
-from circuits.compare.notebook import notebook_html
+from circuits.compare.page.notebook import notebook_html
+from circuits.compare.page.report import write_report
 from circuits.compare.reading import branch
-from circuits.compare.report import write_report
 from circuits.compare.storage import (
     Json,
     read_result,

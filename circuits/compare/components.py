@@ -17,8 +17,8 @@ from behavior.examples import Contrast, Pairs
 from behavior.inputs import Input
 from behavior.readout import Readout
 from circuits.compare.config import PAIR, ComparisonConfig, Role
-from circuits.compare.progress import Progress
-from circuits.compare.steps import UNSTORED, Steps
+from circuits.compare.running.progress import Progress
+from circuits.compare.running.steps import UNSTORED, Steps
 from patching import Effects, PatchableModel, attribute_heads, patch_layers, patch_nodes
 from patching.models.nodes import Node
 
@@ -74,7 +74,7 @@ def patch_pair(
             known[id(models[role])] = {
                 contrast: steps.run(
                     f"effects in {role}, {contrast}",
-                    _depends(models[role], readouts[role], given, config),
+                    pair_dependencies(models[role], readouts[role], given, config),
                     partial(_patch, models[role], readouts[role], given, config, progress, role),
                 )
                 for contrast, given in pairs.items()
@@ -87,9 +87,10 @@ def has_attention(model: PatchableModel) -> bool:
     return all(row.has("pattern") for row in model.modules.layers)
 
 
-def _depends(
+def pair_dependencies(
     model: PatchableModel, readout: Readout, pairs: Pairs[Input], config: ComparisonConfig
 ) -> dict[str, object]:
+    """What the runs of one model on pairs depend on, by names for people."""
     return {
         "model": model,
         "readout": readout,

@@ -17,9 +17,10 @@ from behavior.examples import Contrast, Pairs
 from behavior.inputs import Input
 from behavior.readout import Readout
 from behavior.resampling import split_units
+from circuits.compare.components import pair_dependencies
 from circuits.compare.config import PAIR, ComparisonConfig, Role
-from circuits.compare.progress import Progress
-from circuits.compare.steps import UNSTORED, Steps
+from circuits.compare.running.progress import Progress
+from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.direct import direct_attribution
 from circuits.discovery import method_of
 from circuits.discovery.scores import EdgeScores
@@ -131,15 +132,10 @@ def _on_hooks(model: PatchableModel) -> Generator[None]:
 def _depends(
     model: PatchableModel, readout: Readout, pairs: Pairs[Input], config: ComparisonConfig
 ) -> dict[str, object]:
-    return {
-        "model": model,
-        "readout": readout,
-        "data": pairs,
+    return pair_dependencies(model, readout, pairs, config) | {
         "discovery": config.discovery,
-        "direction": config.direction,
         "seed": config.seed,
         "number of resamples": config.n_resamples,
-        "batch size": config.batch_size,
     }
 
 

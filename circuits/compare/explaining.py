@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from behavior.estimates import Estimate
 from circuits.compare.causal.removal import Removal
+from circuits.compare.causal.result import Interventions
 from circuits.compare.causal.transplant import NodeTransplant
-from circuits.compare.intervening import Interventions
-from circuits.compare.location import StageLoss, locate
-from circuits.compare.stage_losses import stage_losses
-from circuits.compare.stage_reading import StageReadings
+from circuits.compare.profile.location import StageLoss, locate
+from circuits.compare.profile.stage_losses import stage_losses
+from circuits.compare.profile.stage_reading import StageReadings
 from circuits.compare.verdict import Verdict
 from circuits.compare.wording import interval, number, sized
 from probes.linear import readability

@@ -10,7 +10,7 @@ from behavior.examples import CELLS
 from circuits.compare.asking import RoleAnswers
 from circuits.compare.config import PAIR, Role
 from circuits.compare.evidence import Evidence
-from circuits.compare.pictures import describe_input
+from circuits.compare.page.pictures import describe_input
 from circuits.compare.storage import Json
 
 

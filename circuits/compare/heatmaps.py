@@ -13,8 +13,8 @@ import plotly.io
 
 from circuits.compare.config import Role
 from circuits.compare.figures.heads import heads_figure, node_rows
+from circuits.compare.page.report import PLOTLY, copy_plotly
 from circuits.compare.reading import Panel, pair, panels
-from circuits.compare.report import PLOTLY, copy_plotly
 
 FOLDER = "heatmaps"
 FORMATS = ("png", "svg")

@@ -26,22 +26,21 @@ from behavior.examples import Task
 from behavior.readout import Readout
 from circuits.compare.ablating import ablate_pair, ablated_examples, summarize_ablations
 from circuits.compare.asking import ask_models
+from circuits.compare.causal.intervening import intervene
+from circuits.compare.causal.numbers import describe_alignment, describe_tests
 from circuits.compare.circuit_numbers import circuit_arrays, circuit_branches
 from circuits.compare.comparison import Comparison
 from circuits.compare.components import patch_pair
 from circuits.compare.config import ComparisonConfig, Role
-from circuits.compare.cost import estimate_cost
 from circuits.compare.differences import compare_roles, example_agreement, judge
 from circuits.compare.discovering import discover_pair
 from circuits.compare.estimating import summarize_attribution
 from circuits.compare.evidence import Evidence, align_evidence, gather_evidence, open_task
 from circuits.compare.explaining import locating, with_location, with_tests
 from circuits.compare.failing import failures
-from circuits.compare.intervening import intervene
-from circuits.compare.intervention_numbers import describe_alignment, describe_tests
 from circuits.compare.measuring import RoleMeasures, draw, measure_role
-from circuits.compare.progress import Progress, Silent
-from circuits.compare.provenance import Clock, provenance
+from circuits.compare.profile.stage_reading import read_stages
+from circuits.compare.profile.stages import stage_rows
 from circuits.compare.relative import pair_ranges, summarize_pair
 from circuits.compare.result import (
     describe_components,
@@ -52,9 +51,10 @@ from circuits.compare.result import (
     limits,
 )
 from circuits.compare.roles import Models, RoleEntry, load_roles, read_role_labels, resolve_roles
-from circuits.compare.stage_reading import read_stages
-from circuits.compare.stages import stage_rows
-from circuits.compare.steps import UNSTORED, Steps
+from circuits.compare.running.cost import estimate_cost
+from circuits.compare.running.progress import Progress, Silent
+from circuits.compare.running.provenance import Clock, provenance
+from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import SCHEMA_VERSION, Json
 
 

@@ -20,7 +20,7 @@ def redraw_command(arguments: Sequence[str] | None = None) -> int:
     # numpy, scipy and plotly take a second: a mistyped option is answered before them.
     from circuits.compare.comparison import Comparison  # noqa: PLC0415
     from circuits.compare.heatmaps import write_heatmaps  # noqa: PLC0415
-    from circuits.compare.report import write_report  # noqa: PLC0415
+    from circuits.compare.page.report import write_report  # noqa: PLC0415
     from circuits.compare.storage import writing  # noqa: PLC0415
 
     try:

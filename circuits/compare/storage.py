@@ -7,7 +7,7 @@
 
 A run writes into a hidden sibling folder and renames it at the end. What a killed run leaves
 behind carries its process id, and the next run to the same place removes it. No two runs write to
-the same place at once (`circuits.compare.locking`).
+the same place at once (`circuits.compare.running.locking`).
 
 `schema_version` 2 has stages with probes and after MLPs, an alignment, a diff and tests; in 1 these
 said that they were not measured. Results of version 1 are read as such.
@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from behavior.errors import ResultError
-from circuits.compare.locking import locked
+from circuits.compare.running.locking import locked
 
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)

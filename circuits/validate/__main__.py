@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from circuits.compare.shadowing import shadowed_package
+from circuits.compare.running.shadowing import shadowed_package
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

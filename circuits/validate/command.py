@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from circuits.compare.command import DONE, guarded, quieten
-from circuits.compare.progress import choose_progress
-from circuits.compare.provenance import Clock
+from circuits.compare.running.progress import choose_progress
+from circuits.compare.running.provenance import Clock
 from circuits.validate.options import ValidateOptions, read_validate_options
 
 

@@ -1,7 +1,9 @@
 """All plants, all algorithms, and what they come to with intervals over plants."""
 
+import contextlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -24,6 +26,7 @@ _Named = tuple[str, str, int]
 """Kind, family and seed of a plant."""
 
 _PER_SEED = 1000
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,31 @@ def _run_apart(
 ) -> Iterator[tuple[int, list[Row]]]:
     """In processes of their own, with one thread each: the models are too small for more."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_prepare) as pool:
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(jobs, context, initializer=_prepare) as pool,
+    ):
         futures = {pool.submit(_run_plant, options, *named): i for i, named in enumerate(plants)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Generator[None]:
+    """Libraries of linear algebra read this once, when a process starts."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _prepare() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from behavior.errors import ResultError
 from behavior.estimates import Estimate
-from circuits.compare.provenance import Clock, provenance
+from circuits.compare.running.provenance import Clock, provenance
 from circuits.validate.options import METRICS, ValidateOptions
 from circuits.validate.running import Row
 

@@ -36,7 +36,7 @@ from circuits.compare.alignment.null import LEAST_LEAD, AlignmentNull, put_to_nu
 from circuits.compare.alignment.result import Alignment as Alignment
 from circuits.compare.alignment.result import HeadLink as HeadLink
 from circuits.compare.alignment.similarity import HeadSimilarity
-from circuits.compare.alignment.study import ModelEffects, Shares, Study, effect_shares
+from circuits.compare.alignment.study import EffectsByContrast, Shares, Study, effect_shares
 from circuits.compare.components import has_attention
 from circuits.compare.wording import interval
 from patching.effects import Direction
@@ -59,7 +59,7 @@ def align_heads(
     student: PatchableModel,
     pairs_by_contrast: Mapping[Contrast, Pairs[Any]],
     *,
-    effects: tuple[ModelEffects, ModelEffects] | None = None,
+    effects: tuple[EffectsByContrast, EffectsByContrast] | None = None,
     twins: Sequence[PatchableModel] = (),
     seed: int = 0,
     direction: Direction = "noise",

@@ -17,18 +17,15 @@ permutations of heads are no nulls: both find matches between random nets.
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from scipy.stats import t as student_t
 
 from behavior.estimates import Estimate
 from circuits.compare.alignment.inputs import N_BLOCKS
 from circuits.compare.alignment.similarity import ALL_BLOCKS, Blocks, HeadSimilarity
-from patching.models.model import PatchableModel
 
 LEAST_LEAD = 0.1
 _FIRST_PART: Blocks = np.arange(N_BLOCKS) < N_BLOCKS // 2
@@ -109,17 +106,6 @@ def match_and_lead(similarity: HeadSimilarity, keep: Blocks = ALL_BLOCKS) -> tup
     ]
     matched, lead = np.mean(crossed, axis=0)
     return float(matched), float(lead)
-
-
-def untrained(model: PatchableModel, seed: int) -> PatchableModel:
-    """The same architecture, tokenizer and prompt with the weights that training starts from."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = type(model.hf)(deepcopy(model.hf.config))
-    copied = deepcopy(model, {id(model.processor): model.processor})
-    copied.hf.load_state_dict(fresh.state_dict())
-    copied.name = f"untrained {model.name} {seed}"
-    return copied
 
 
 def _sides(chooses: np.ndarray, tests: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

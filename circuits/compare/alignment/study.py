@@ -9,13 +9,13 @@ from behavior.examples import Contrast
 from behavior.readout import Readout
 from circuits.compare.alignment.evidence import Evidence, collect_evidence
 from circuits.compare.alignment.inputs import EvidenceInputs, shared_words
-from circuits.compare.alignment.null import untrained
 from circuits.compare.alignment.similarity import HeadSimilarity
+from circuits.compare.untrained import untrained_like
 from patching.activation import patch_heads
 from patching.effects import Direction, Effects
 from patching.models.model import PatchableModel
 
-ModelEffects = Mapping[Contrast, Effects]
+EffectsByContrast = Mapping[Contrast, Effects]
 Shares = dict[Contrast, Float[np.ndarray, "_ _"]]
 """By contrast: [pair, head]; contrasts and models have their own numbers of both."""
 
@@ -43,7 +43,7 @@ class Study:
         self._direction: Direction = direction
         self._readouts = readouts
 
-    def measure(self, side: int, model: PatchableModel) -> ModelEffects:
+    def measure(self, side: int, model: PatchableModel) -> EffectsByContrast:
         """Effects of every head of a model; a twin is read like a teacher."""
         readout = None if self._readouts is None else self._readouts[1 if side == 1 else 0]
         return {
@@ -52,7 +52,7 @@ class Study:
         }
 
     def evidence(
-        self, side: int, model: PatchableModel, effects: ModelEffects | None = None
+        self, side: int, model: PatchableModel, effects: EffectsByContrast | None = None
     ) -> Evidence:
         """Evidence about a model that reads inputs like the one of this number."""
         measured = effects or self.measure(side, model)
@@ -71,7 +71,7 @@ class Study:
         found: dict[str, HeadSimilarity] = {}
         for i in range(n_untrained):
             teacher, student = (
-                self.evidence(side, untrained(self._models[side], seed + i)) for side in (0, 1)
+                self.evidence(side, untrained_like(self._models[side], seed + i)) for side in (0, 1)
             )
             found[f"untrained teacher {i}"] = HeadSimilarity(teacher, own[1])
             found[f"untrained student {i}"] = HeadSimilarity(own[0], student)
@@ -80,7 +80,9 @@ class Study:
         return found
 
 
-def effect_shares(effects: ModelEffects, heads: Sequence[str], given: EvidenceInputs) -> Shares:
+def effect_shares(
+    effects: EffectsByContrast, heads: Sequence[str], given: EvidenceInputs
+) -> Shares:
     """Effects on the chosen pairs as shares of the total range; 0 without a range."""
     known = set(given.units)
     rows: dict[Contrast, list[int]] = {

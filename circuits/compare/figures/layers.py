@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from behavior.examples import Contrast
-from circuits.compare.component_captions import all_heads
 from circuits.compare.config import Role
 from circuits.compare.figures.style import (
     PERCENT,
@@ -17,6 +16,7 @@ from circuits.compare.figures.style import (
     hover,
     scaled,
 )
+from circuits.compare.page.component_captions import all_heads
 from circuits.compare.reading import SHARE, effect_unit, estimate, listing, pair, sample, text
 from circuits.compare.storage import Json
 from circuits.compare.wording import ROLE_NAMES

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from behavior.estimates import Estimate
-from circuits.compare.markup import (
+from circuits.compare.page.markup import (
     bullets,
     cell_table,
     definitions,
@@ -15,9 +15,9 @@ from circuits.compare.markup import (
     section,
     tile,
 )
+from circuits.compare.page.sheet import sheet
 from circuits.compare.reading import branch, estimate, listing
 from circuits.compare.recipe.lines import SIGNS, TITLES
-from circuits.compare.sheet import sheet
 from circuits.compare.storage import Json
 from circuits.compare.wording import interval
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
-from circuits.compare.markup import (
+from circuits.compare.page.markup import (
     bullets,
     cell_table,
     columns,
@@ -17,11 +17,11 @@ from circuits.compare.markup import (
     section,
     tile,
 )
+from circuits.compare.page.report import PAGE
+from circuits.compare.page.sheet import sheet
 from circuits.compare.reading import branch, text
-from circuits.compare.report import PAGE
 from circuits.compare.several.lines import lead, place
 from circuits.compare.several.ranking import MEASURES, Contestant, Overview
-from circuits.compare.sheet import sheet
 from circuits.compare.storage import Json
 from circuits.compare.wording import interval
 

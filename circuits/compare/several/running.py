@@ -15,11 +15,11 @@ from types import ModuleType
 from circuits.compare.comparison import Comparison
 from circuits.compare.config import ComparisonConfig
 from circuits.compare.options import short_name
-from circuits.compare.progress import Progress
+from circuits.compare.running.progress import Progress
+from circuits.compare.running.steps import Steps
 from circuits.compare.several.overview import write_overview
 from circuits.compare.several.ranking import Contestant, Overview, contestant, ranked
 from circuits.compare.several.sharing import Memory, shared_steps
-from circuits.compare.steps import Steps
 
 RESERVED = ("index.html", "overview.json", "overview.csv")
 

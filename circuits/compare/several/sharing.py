@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from circuits.compare.fingerprints import Fingerprints
-from circuits.compare.steps import Steps
+from circuits.compare.running.fingerprints import Fingerprints
+from circuits.compare.running.steps import Steps
 
 ResultT = TypeVar("ResultT")
 

@@ -3,7 +3,7 @@
 Stages are the embedding and each point after an attention and after an MLP (after a block of a
 ResNet), placed by relative depth over the rows with the ends on the ends, so that models of any
 depth can be laid over each other. At each of them, for every model and for untrained nets of the
-same architectures, stands how readable core and shortcut are (`circuits.compare.stage_reading`).
+same architectures, stands how readable core and shortcut are (`stage_reading`).
 At a row of heads of teacher and student stands also the effect of all its heads together, and how
 much of it moves with their patterns or their values alone, which a family without attention does
 not have.
@@ -20,8 +20,8 @@ from behavior.statistics import estimate_means
 from circuits.compare.components import ComponentEffects, RoleEffects
 from circuits.compare.config import Role
 from circuits.compare.measuring import Draws
+from circuits.compare.profile.stage_reading import StageReadings
 from circuits.compare.relative import TotalRange, relative_means
-from circuits.compare.stage_reading import StageReadings
 from circuits.compare.storage import Json
 from circuits.compare.wording import NO_ATTENTION
 

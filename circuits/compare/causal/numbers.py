@@ -1,6 +1,6 @@
 """Puts what interventions showed under the names of `result.json`."""
 
-from circuits.compare.intervening import Interventions
+from circuits.compare.causal.result import Interventions
 from circuits.compare.storage import Json, null
 
 NO_NODES = "there was no node to test"

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from circuits.compare.headline import tiles
-from circuits.compare.markup import bullets, escape, more, paragraph
+from circuits.compare.page.headline import tiles
+from circuits.compare.page.markup import bullets, escape, more, paragraph
 from circuits.compare.reading import branch, text
 
 # Rules of a cell hold for the whole notebook, so each begins with a class of ours; colours are

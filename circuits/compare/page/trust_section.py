@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import cast
 
 from behavior.examples import Contrast
-from circuits.compare import component_captions
 from circuits.compare.config import Role
 from circuits.compare.figures.nulls import best_null, nulls_height
-from circuits.compare.markup import bullets, columns, number_row, plot, section, table
+from circuits.compare.page import component_captions
+from circuits.compare.page.markup import bullets, columns, number_row, plot, section, table
 from circuits.compare.reading import (
     attributed,
     branch,

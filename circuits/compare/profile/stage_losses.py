@@ -11,8 +11,8 @@ import numpy as np
 from behavior.estimates import Estimate
 from behavior.intervals import estimate_gap
 from behavior.resampling import Resamples
-from circuits.compare.location import StageLoss
-from circuits.compare.stage_reading import LEFT_OUT, StageReading, StageReadings
+from circuits.compare.profile.location import StageLoss
+from circuits.compare.profile.stage_reading import LEFT_OUT, StageReading, StageReadings
 from probes.linear import readability, right_answers
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from transformers import BaseImageProcessor
 
-from circuits.compare.packing import PACKAGES, Packer, digest
+from circuits.compare.running.packing import PACKAGES, Packer, digest
 from patching import PatchableModel
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "pillow")
@@ -55,7 +55,7 @@ class Fingerprints:
 @functools.cache
 def code_digest() -> str:
     """SHA-256 of the sources of the packages and the versions of the libraries."""
-    home = Path(__file__).resolve().parents[2]
+    home = Path(__file__).resolve().parents[3]
     total = hashlib.sha256(platform.python_version().encode())
     for library in _LIBRARIES:
         total.update(f"{library} {_version(library)}\n".encode())

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from circuits.compare import component_captions
 from circuits.compare.figures.readability import QUESTIONS, Question, questions
-from circuits.compare.markup import columns, paragraph, plot, section
+from circuits.compare.page import component_captions
+from circuits.compare.page.markup import columns, paragraph, plot, section
 from circuits.compare.reading import contrasts, estimate, listing, text
 from circuits.compare.storage import Json
 from circuits.compare.wording import percent

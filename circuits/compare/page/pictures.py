@@ -12,7 +12,7 @@ from PIL import Image
 
 from behavior.images import encode_data_uri
 from behavior.inputs import ImageInput, Input
-from circuits.compare.markup import escape
+from circuits.compare.page.markup import escape
 
 LARGEST = 160
 """Pixels of the longer side of an image on the page."""

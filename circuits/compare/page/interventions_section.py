@@ -5,7 +5,7 @@ from typing import cast
 
 from behavior.estimates import Estimate
 from circuits.compare.figures.interventions import restored_height, restored_rows
-from circuits.compare.markup import bullets, columns, plot, section
+from circuits.compare.page.markup import bullets, columns, plot, section
 from circuits.compare.reading import branch, estimate, listing, text
 from circuits.compare.wording import interval, number, percent, sized
 

@@ -71,7 +71,7 @@ def _versions(others: tuple[str, ...]) -> dict[str, str]:
 
 def _git_revision() -> str | None:
     """Revision of the toolkit's own sources, with a mark if they were changed since."""
-    home = Path(__file__).resolve().parents[2]
+    home = Path(__file__).resolve().parents[3]
     if not (home / ".git").exists():
         return None
     try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from circuits.compare.config import Role
-from circuits.compare.markup import bullets, escape, measure, more, paragraph, tile
+from circuits.compare.page.markup import bullets, escape, measure, more, paragraph, tile
 from circuits.compare.reading import (
     branch,
     cells,

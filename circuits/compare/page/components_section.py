@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import cast
 
-from circuits.compare import component_captions as captions
 from circuits.compare.figures.heads import color_limit, head_grid, panel_height
 from circuits.compare.figures.nulls import best_null
-from circuits.compare.markup import columns, escape, paragraph, plot, section
+from circuits.compare.page import component_captions as captions
+from circuits.compare.page.markup import columns, escape, paragraph, plot, section
 from circuits.compare.reading import branch, heads_of, listing, matched, pair, panels, text
 from circuits.compare.wording import interval
 

@@ -3,7 +3,7 @@
 1. Each expensive step (a model's answers, one model's effects for one contrast, one model's
    circuits for one contrast, the probes of one model, the alignment, a set of heads taken away)
    is stored in the folder `<out>.partial` as it ends: one safetensors file, whole or not at all.
-2. Beside the result stand digests of all that it depends on (`circuits.compare.fingerprints`).
+2. Beside the result stand digests of all that it depends on (`fingerprints`).
 3. A resumed run takes a stored result if all these digests are the same, and runs the step again
    if one differs, or if the file is damaged; either is said in one line.
 4. When the result is written the folder goes.
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from behavior.errors import ResultError
-from circuits.compare.fingerprints import Fingerprints
-from circuits.compare.packing import Packer, Tensors, digest, unpack
+from circuits.compare.running.fingerprints import Fingerprints
+from circuits.compare.running.packing import Packer, Tensors, digest, unpack
 from patching.files import read_tensors, write_tensors
 
 SUFFIX = ".partial"

@@ -11,7 +11,7 @@ from circuits.compare.figures.edges import (
     nodes_of,
     parts_of,
 )
-from circuits.compare.markup import escape
+from circuits.compare.page.markup import escape
 from circuits.compare.wording import ROLE_NAMES
 
 

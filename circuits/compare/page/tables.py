@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from behavior.estimates import Estimate
-from circuits.compare.markup import cell_table, escape, group_row, number_row, table
-from circuits.compare.pictures import picture
+from circuits.compare.page.markup import cell_table, escape, group_row, number_row, table
+from circuits.compare.page.pictures import picture
 from circuits.compare.reading import (
     branch,
     cells,

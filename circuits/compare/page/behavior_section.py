@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from circuits.compare import captions
-from circuits.compare.markup import columns, more, paragraph, plot, section
-from circuits.compare.reading import cells, roles
-from circuits.compare.tables import (
+from circuits.compare.page import captions
+from circuits.compare.page.markup import columns, more, paragraph, plot, section
+from circuits.compare.page.tables import (
     agreement_table,
     contrast_table,
     cue_table,
     group_table,
     role_table,
 )
+from circuits.compare.reading import cells, roles
 
 Result = Mapping[str, object]
 

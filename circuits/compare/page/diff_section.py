@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from circuits.compare.figures.fates import fates
-from circuits.compare.markup import cell_table, escape, paragraph, plot, prose, section
+from circuits.compare.page.markup import cell_table, escape, paragraph, plot, prose, section
 from circuits.compare.reading import estimate, listing, matched
 from circuits.compare.storage import Json
 from circuits.compare.wording import interval, number

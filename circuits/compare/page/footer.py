@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from circuits.compare.config import Role
-from circuits.compare.markup import definitions
+from circuits.compare.page.markup import definitions
 from circuits.compare.reading import branch, effect_unit, groups, roles, text
 from circuits.compare.wording import ROLE_NAMES
 

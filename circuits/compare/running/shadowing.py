@@ -14,7 +14,7 @@ PACKAGES = ("behavior", "patching", "probes", "distillation", "circuits")
 
 def shadowed_package() -> str | None:
     """One line about the first of our packages that something else on the path hides, or None."""
-    home = Path(__file__).resolve().parents[2]
+    home = Path(__file__).resolve().parents[3]
     for package in PACKAGES:
         spec = PathFinder.find_spec(package, sys.path)
         if spec is None or spec.origin is None:

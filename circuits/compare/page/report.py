@@ -20,19 +20,19 @@ from string import Template
 
 import plotly
 
-from circuits.compare.behavior_section import accuracy_section, plane_section
-from circuits.compare.circuits_section import circuits_section
-from circuits.compare.components_section import components_section
-from circuits.compare.diff_section import diff_section
 from circuits.compare.figures import report_figures
-from circuits.compare.footer import footer
-from circuits.compare.headline import headline
-from circuits.compare.interventions_section import interventions_section
-from circuits.compare.markup import escape, section
+from circuits.compare.page.behavior_section import accuracy_section, plane_section
+from circuits.compare.page.circuits_section import circuits_section
+from circuits.compare.page.components_section import components_section
+from circuits.compare.page.diff_section import diff_section
+from circuits.compare.page.footer import footer
+from circuits.compare.page.headline import headline
+from circuits.compare.page.interventions_section import interventions_section
+from circuits.compare.page.markup import escape, section
+from circuits.compare.page.stages_section import stages_section
+from circuits.compare.page.tables import failure_table
+from circuits.compare.page.trust_section import trust_section
 from circuits.compare.reading import text
-from circuits.compare.stages_section import stages_section
-from circuits.compare.tables import failure_table
-from circuits.compare.trust_section import trust_section
 
 PAGE = "report.html"
 PLOTLY = "plotly.min.js"

@@ -11,7 +11,8 @@ What needs a loss (removal, transplant) is left out where there is none, with th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar, cast
 
 from behavior.answers import CELL_COLUMNS, QuadAnswers
@@ -27,15 +28,16 @@ from circuits.compare.causal.necessity import Necessity, measure_necessity
 from circuits.compare.causal.origin import Origin, node_distances, origin_of, same_place
 from circuits.compare.causal.removal import CANDIDATES, Removal, measure_removal
 from circuits.compare.causal.restoring import share_restored
+from circuits.compare.causal.result import Interventions
 from circuits.compare.causal.transplant import NodeTransplant, Transplanter
-from circuits.compare.changes import NodeChange, NodeGroup, origins_added
+from circuits.compare.changes import NodeChange, NodeGroup, node_groups, origins_added
 from circuits.compare.components import RoleEffects
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.diff import ModelEffects, diff_nodes
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
-from circuits.compare.progress import Progress
-from circuits.compare.steps import UNSTORED, Steps
+from circuits.compare.running.progress import Progress
+from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.untrained import untrained_like
 from patching import Effects, PatchableModel
 
@@ -47,37 +49,6 @@ TOO_FEW = f"fewer than {FEWEST_QUADS} quads cannot be halved for interventions"
 
 Models = Mapping[Role, PatchableModel]
 PartT = TypeVar("PartT")
-
-
-@dataclass(frozen=True, eq=False)
-class Interventions:
-    """What intervening on the two models showed; None where it was not tried.
-
-    Attributes:
-        reason: Why nothing was tried; empty if something was.
-        alignment: Which heads belong together, if that can be said.
-        basis: Whether activations can be exchanged.
-        changes: What became of matched nodes.
-        distances: By node of the student, how differently it answers to its counterpart's inputs.
-        removal: Of a set of the student's heads.
-        necessity: Of the teacher's core heads.
-        transplants: Of the teacher's nodes into the student.
-        no_loss: Why there was nothing to restore; empty if there was a loss.
-        chosen_on: Ids of the quads that chose.
-        tested_on: Ids of the quads that tested.
-    """
-
-    reason: str = ""
-    alignment: Alignment | None = None
-    basis: StreamBasis | None = None
-    changes: tuple[NodeChange, ...] = ()
-    distances: Mapping[str, float] = field(default_factory=dict[str, float])
-    removal: Removal | None = None
-    necessity: Necessity | None = None
-    transplants: tuple[NodeTransplant, ...] = ()
-    no_loss: str = ""
-    chosen_on: tuple[str, ...] = ()
-    tested_on: tuple[str, ...] = ()
 
 
 def intervene(
@@ -100,38 +71,46 @@ def intervene(
     return _Bench(models, readouts, evidence, answers, effects, config, progress, steps).run()
 
 
+@dataclass(frozen=True, eq=False)
 class _Bench:
-    def __init__(
-        self,
-        models: Models,
-        readouts: Mapping[Role, Readout],
-        evidence: Evidence,
-        answers: Mapping[Role, RoleAnswers],
-        effects: RoleEffects,
-        config: ComparisonConfig,
-        progress: Progress,
-        steps: Steps,
-    ) -> None:
-        self.models = models
-        self.readouts = readouts
-        self.evidence = evidence
-        self.answers: dict[Role, QuadAnswers] = {
-            role: cast(QuadAnswers, answers[role].quads) for role in PAIR
-        }
-        self.effects: dict[Role, dict[Contrast, Effects]] = {
-            role: {contrast: found.nodes for contrast, found in effects[role].items()}
+    models: Models
+    readouts: Mapping[Role, Readout]
+    evidence: Evidence
+    given: Mapping[Role, RoleAnswers]
+    components: RoleEffects
+    config: ComparisonConfig
+    progress: Progress
+    steps: Steps
+
+    @cached_property
+    def answers(self) -> dict[Role, QuadAnswers]:
+        return {role: cast(QuadAnswers, self.given[role].quads) for role in PAIR}
+
+    @cached_property
+    def effects(self) -> dict[Role, dict[Contrast, Effects]]:
+        return {
+            role: {contrast: found.nodes for contrast, found in self.components[role].items()}
             for role in PAIR
         }
-        self.config = config
-        self.progress = progress
-        self.steps = steps
-        units = [quad.id for quad in evidence.quads]
-        templates = [quad.template for quad in evidence.quads]
-        self.template_of = dict(zip(units, templates, strict=True))
-        self.chosen_on, self.tested_on = split_units(units, templates, config.seed)
-        self.choosing, self.testing = (
-            self._quads(half) for half in (self.chosen_on, self.tested_on)
+
+    @cached_property
+    def template_of(self) -> dict[str, str]:
+        return {quad.id: quad.template for quad in self.evidence.quads}
+
+    @cached_property
+    def halves(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Ids of the quads that choose, and of those that test."""
+        return split_units(
+            list(self.template_of), list(self.template_of.values()), self.config.seed
         )
+
+    @cached_property
+    def choosing(self) -> tuple[Quad[Input], ...]:
+        return self._quads(self.halves[0])
+
+    @cached_property
+    def testing(self) -> tuple[Quad[Input], ...]:
+        return self._quads(self.halves[1])
 
     def run(self) -> Interventions:
         teacher, student = (self.models[role] for role in PAIR)
@@ -158,8 +137,8 @@ class _Bench:
             necessity=self._step("interventions on the teacher", self._necessity),
             transplants=transplants,
             no_loss=no_loss,
-            chosen_on=self.chosen_on,
-            tested_on=self.tested_on,
+            chosen_on=self.halves[0],
+            tested_on=self.halves[1],
         )
 
     def _step(self, name: str, compute: Callable[[], PartT]) -> PartT:
@@ -204,7 +183,7 @@ class _Bench:
         return {node: matched.get(node, other) for node, other in found.items()}
 
     def _changes(self, alignment: Alignment, basis: StreamBasis) -> list[NodeChange]:
-        groups = _groups(alignment)
+        groups = node_groups(alignment)
         if alignment.level == "heads" and basis.shared:
             places = same_place(self.models["student"], self.models["teacher"], basis)
             mlps = self.models["student"].spec.mlps
@@ -216,7 +195,7 @@ class _Bench:
             sides[0],
             sides[1],
             groups,
-            self.tested_on,
+            self.halves[1],
             self.template_of,
             n_resamples=self.config.n_resamples,
             seed=self.config.seed,
@@ -291,7 +270,7 @@ class _Bench:
     def _means(self, role: Role, contrast: Contrast) -> dict[str, float]:
         """Mean effect of each head on the quads that choose."""
         found = self.effects[role][contrast]
-        chosen = set(self.chosen_on)
+        chosen = set(self.halves[0])
         rows = [i for i, unit in enumerate(found.units) if unit in chosen]
         means = found.values[rows].double().mean(dim=0).tolist()
         heads = set(self.models[role].spec.heads)
@@ -300,21 +279,6 @@ class _Bench:
     def _strongest(self, role: Role, contrast: Contrast, n: int) -> list[str]:
         means = self._means(role, contrast)
         return sorted(means, key=lambda head: -means[head])[:n]
-
-
-def _groups(alignment: Alignment) -> list[NodeGroup]:
-    """Heads that belong together, each with all its partners; heads without one alone."""
-    if alignment.level != "heads":
-        return []
-    merged: dict[str, list[str]] = {}
-    split: dict[str, list[str]] = {}
-    for link in alignment.links:
-        merged.setdefault(link.student, []).append(link.teacher)
-        split.setdefault(link.teacher, []).append(link.student)
-    groups = [NodeGroup(tuple(t), (s,)) for s, t in merged.items() if len(split[t[0]]) == 1]
-    groups += [NodeGroup((t,), tuple(s)) for t, s in split.items() if len(s) > 1]
-    groups += [NodeGroup((head,), ()) for head in alignment.unmatched_teacher]
-    return groups + [NodeGroup((), (head,)) for head in alignment.unmatched_student]
 
 
 def _only(effects: Effects, names: tuple[str, ...]) -> Effects:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from string import Template
 
-from circuits.compare.markup import escape
+from circuits.compare.page.markup import escape
 
 
 def sheet(

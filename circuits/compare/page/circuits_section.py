@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from circuits.compare import circuit_captions as captions
-from circuits.compare.edge_filters import edge_filters, edge_list
 from circuits.compare.figures.circuit import circuit_height
 from circuits.compare.figures.direct import direct_height
-from circuits.compare.markup import columns, paragraph, plot, section
+from circuits.compare.page import circuit_captions as captions
+from circuits.compare.page.edge_filters import edge_filters, edge_list
+from circuits.compare.page.markup import columns, paragraph, plot, section
 from circuits.compare.reading import branch, circuit_contrasts, direct_contrasts, pair, text
 
 Result = Mapping[str, object]

@@ -28,8 +28,8 @@ from behavior.resampling import Resamples, resample_units
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
-from circuits.compare.progress import Progress
-from circuits.compare.steps import UNSTORED, Steps
+from circuits.compare.running.progress import Progress
+from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import Arrays, Json, null
 from circuits.compare.untrained import untrained_like
 from patching import PatchableModel

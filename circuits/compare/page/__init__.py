@@ -1,0 +1,1 @@
+"""The page: its sections, the sentences that read figures, markup, style and scripts."""

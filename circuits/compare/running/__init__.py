@@ -1,0 +1,1 @@
+"""How a comparison is run: steps that are stored and resumed, locks, progress, cost, provenance."""
