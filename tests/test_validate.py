@@ -14,8 +14,10 @@ from sklearn.metrics import roc_auc_score
 from behavior.errors import CircuitsError
 from circuits.discovery import METHODS
 from circuits.discovery.scores import EdgeScores
-from circuits.plants import FAMILIES, KINDS, make_plant
+from circuits.plants import FAMILIES, KINDS, Plant, make_plant
+from circuits.plants.recipe import NoPlantError
 from circuits.validate import options as declared
+from circuits.validate import running
 from circuits.validate.__main__ import main
 from circuits.validate.figure import GOALS, METRIC, validation_figure
 from circuits.validate.options import read_validate_options
@@ -221,3 +223,25 @@ def test_help_does_not_import_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "hard         cancelling, saturated" in done.stdout
+
+
+def test_a_seed_of_which_no_plant_comes_is_told_and_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = running.make_plant
+
+    def barren(kind: str, family: str, seed: int) -> Plant:
+        if seed == 5001:
+            raise NoPlantError("No wired plant came of seed 5001.")
+        return made(kind, family, seed, n_layers=2, n_pairs=16)
+
+    monkeypatch.setattr(running, "make_plant", barren)
+    asked = ["--sets", "wired", "--families", "bert", "--methods", "eap", "--n-pairs", "8"]
+    asked += ["--jobs", "1"]
+    assert main([*asked, "--plants", "2", "--seed", "5"]) == 0
+    out, err = capsys.readouterr()
+    assert "wired: 1 plant\n" in out
+    assert "2 of 2 plants: wired (bert, seed 5001, none came of this seed)" in err
+    monkeypatch.setattr(running, "_PER_SEED", 5001)
+    assert main([*asked, "--plants", "1", "--seed", "1"]) == 2
+    assert "No plant came of any of these seeds. Try another --seed." in capsys.readouterr().err

@@ -8,13 +8,12 @@ from typing import Any
 from jaxtyping import Bool
 from torch import Tensor
 
-from behavior.errors import DataError
 from behavior.examples import CONTRASTS, Contrast, Pairs
 from circuits.graph import Graph, reader_node
 from circuits.plants.blocks import Blocks
 from circuits.plants.build import Builder, blocks_of
 from circuits.plants.drawing import draw_wiring
-from circuits.plants.recipe import Recipe, recipe_for
+from circuits.plants.recipe import NoPlantError, Recipe, recipe_for
 from circuits.plants.scaffolds import Scaffold, make_scaffold
 from circuits.plants.truth import Bench, draw_pairs
 from circuits.plants.wiring import Wiring, carries
@@ -129,7 +128,7 @@ def make_plant(kind: str, family: str = "bert", seed: int = 0, **sizes: float | 
         sizes: Other numbers than the recipe's; see `Recipe`.
 
     Raises:
-        DataError: If there is no such kind, family or number, or no plant came of the seed.
+        DataError: If there is no such kind, family or number, or (`NoPlantError`) no plant came of the seed.
     """
     if kind == "trained":
         from circuits.plants.trained import make_trained_plant  # noqa: PLC0415  (imports this file)
@@ -140,7 +139,7 @@ def make_plant(kind: str, family: str = "bert", seed: int = 0, **sizes: float | 
         plant = _Gardener(kind, family, seed, recipe, draw).plant()
         if plant is not None:
             return plant
-    raise DataError(f"No {kind} plant came of seed {seed} with these numbers. Try another seed.")
+    raise NoPlantError(f"No {kind} plant came of seed {seed} with these numbers. Try another seed.")
 
 
 class _Gardener:

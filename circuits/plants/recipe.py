@@ -12,6 +12,11 @@ Family = Literal["bert", "gpt2", "vit", "t5", "resnet"]
 KINDS: tuple[Kind, ...] = ("wired", "even", "cancelling", "hard", "trained")
 FAMILIES: tuple[Family, ...] = ("bert", "gpt2", "vit", "t5", "resnet")
 
+
+class NoPlantError(DataError):
+    """Nothing that serves came of a seed; another one may do."""
+
+
 CLASS_WORDS = 8
 """Words of each kind (core, shortcut, filler); half of the core and shortcut ones each way."""
 PER_KIND = 3

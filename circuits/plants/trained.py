@@ -20,7 +20,7 @@ from behavior.examples import CONTRASTS, Contrast
 from circuits.graph import Graph, reader_node
 from circuits.plants.blocks import Blocks
 from circuits.plants.plant import Plant, PlantedCircuit, nodes_of, own_seed
-from circuits.plants.recipe import Recipe
+from circuits.plants.recipe import NoPlantError, Recipe
 from circuits.plants.scaffolds import make_scaffold
 from circuits.plants.trained_model import Fit, Schedule, Trainer
 from circuits.plants.truth import Bench, draw_pairs
@@ -76,7 +76,8 @@ def make_trained_plant(family: str = "bert", seed: int = 0, **numbers: float | i
             `n_pairs` of `Recipe`.
 
     Raises:
-        DataError: If there is no such family or number, or no plant came of the seed.
+        DataError: If there is no such family or number.
+        NoPlantError: If no plant came of the seed.
     """
     if family not in TRAINED_FAMILIES:
         raise DataError(
@@ -88,7 +89,9 @@ def make_trained_plant(family: str = "bert", seed: int = 0, **numbers: float | i
         plant = _Trainee(family, seed, recipe, schedule, draw).plant()
         if plant is not None:
             return plant
-    raise DataError(f"No trained plant came of seed {seed} with these numbers. Try another seed.")
+    raise NoPlantError(
+        f"No trained plant came of seed {seed} with these numbers. Try another seed."
+    )
 
 
 def draw_mask(graph: Graph, seed: int) -> frozenset[str]:

@@ -16,6 +16,7 @@ from behavior.examples import CONTRASTS
 from behavior.intervals import t_interval
 from circuits.compare.command import quieten
 from circuits.plants import make_plant, plantable
+from circuits.plants.recipe import NoPlantError
 from circuits.validate.options import METRICS, ValidateOptions
 from circuits.validate.scoring import REFERENCE, Case, correlation, describe_case
 
@@ -60,8 +61,10 @@ def run_all(options: ValidateOptions, announce: Announce, step: Step) -> list[Ro
         announce: Told the name of each plant that is done.
         step: Told how many are done, and of all.
 
+    A seed of which no plant came is told and left out.
+
     Raises:
-        CircuitsError: If a set has no plants of any of the families.
+        CircuitsError: If a set has no plants of any of the families, or none came of any seed.
     """
     plants = [
         (kind, families[i % len(families)], _PER_SEED * options.seed + i)
@@ -74,8 +77,11 @@ def run_all(options: ValidateOptions, announce: Announce, step: Step) -> list[Ro
     for done, (i, found) in enumerate(run(options, plants, jobs), start=1):
         rows[i] = found
         kind, family, seed = plants[i]
-        announce(f"{done} of {len(plants)} plants: {kind} ({family}, seed {seed})")
+        lacks = "" if found else ", none came of this seed"
+        announce(f"{done} of {len(plants)} plants: {kind} ({family}, seed {seed}{lacks})")
         step(done, len(plants))
+    if not any(rows):
+        raise CircuitsError("No plant came of any of these seeds. Try another --seed.")
     return [row for found in rows for row in found]
 
 
@@ -155,7 +161,10 @@ def _prepare() -> None:
 
 
 def _run_plant(options: ValidateOptions, kind: str, family: str, seed: int) -> list[Row]:
-    plant = make_plant(kind, family, seed)
+    try:
+        plant = make_plant(kind, family, seed)
+    except NoPlantError:
+        return []
     rows: list[Row] = []
     for place, contrast in enumerate(CONTRASTS):
         case = Case(plant, contrast, options.n_pairs)
