@@ -128,7 +128,8 @@ def make_plant(kind: str, family: str = "bert", seed: int = 0, **sizes: float | 
         sizes: Other numbers than the recipe's; see `Recipe`.
 
     Raises:
-        DataError: If there is no such kind, family or number, or (`NoPlantError`) no plant came of the seed.
+        DataError: If there is no such kind, family or number.
+        NoPlantError: If no plant came of the seed.
     """
     if kind == "trained":
         from circuits.plants.trained import make_trained_plant  # noqa: PLC0415  (imports this file)
