@@ -11,10 +11,13 @@ shortcut explains.
 * `colour-counts`: which digit's colour of the palette the ink has; the probabilities are the
   frequencies of the labels given the colour.
 * `colour-regression`: logistic regression on the mean colour of an image, for any image.
+* `model`: the probabilities of a network that was trained by another recipe, such as one too small,
+  or trained too shortly, to learn more than the shortcut.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +28,9 @@ from torch import Tensor
 from behavior.digits import PALETTE
 from behavior.errors import DataError
 from behavior.inputs import ImageInput, Input, TextInput
+from behavior.readout import read_labels
+from distillation.models import load_classifier
+from distillation.recipe import BiasModelRecipe
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _PALETTE_LUMA = 128
@@ -35,14 +41,27 @@ BiasModel = Callable[[Sequence[Input]], Float[Tensor, "item n_classes"]]
 
 
 def fit_bias_model(
-    name: str, inputs: Sequence[Input], labels: Int[Tensor, " item"], n_classes: int
+    recipe: BiasModelRecipe,
+    inputs: Sequence[Input],
+    labels: Int[Tensor, " item"],
+    classes: Sequence[str],
+    parents: Mapping[str, Path],
 ) -> BiasModel:
-    """Fit a bias model on the training split.
+    """Fit a bias model on the training split, or load the network that serves as one.
+
+    Args:
+        recipe: Which bias model.
+        inputs: [item] of the training split.
+        labels: [item] their classes.
+        classes: Names of the classes in the order of the probabilities.
+        parents: Folder of each trained network, by recipe.
 
     Raises:
         DataError: If an input has no hypothesis, or no colour.
     """
-    return BIAS_MODELS[name](inputs, labels, n_classes)
+    if recipe.recipe is not None:
+        return _network_as_bias_model(parents[recipe.recipe], classes)
+    return FITTED[recipe.name](inputs, labels, len(classes))
 
 
 def fit_overlap_counts(
@@ -100,13 +119,26 @@ def palette_colour(inputs: Sequence[Input]) -> Int[Tensor, " item"]:
     return torch.from_numpy((distances**2).sum(-1).argmin(-1))
 
 
-BIAS_MODELS: dict[str, Callable[[Sequence[Input], Int[Tensor, " item"], int], BiasModel]] = {
+FITTED: dict[str, Callable[[Sequence[Input], Int[Tensor, " item"], int], BiasModel]] = {
     "overlap-counts": fit_overlap_counts,
     "overlap-regression": fit_overlap_regression,
     "colour-counts": fit_colour_counts,
     "colour-regression": fit_colour_regression,
 }
 """Adding a bias model is one function and one line here."""
+
+BIAS_MODELS: tuple[str, ...] = (*FITTED, "model")
+
+
+def _network_as_bias_model(folder: Path, classes: Sequence[str]) -> BiasModel:
+    classifier = load_classifier(folder)
+    readout = read_labels(classifier.classes, classes)
+
+    def predict(inputs: Sequence[Input]) -> Float[Tensor, "item n_classes"]:
+        logits = readout.task_logits(classifier.predict(classifier.encode(inputs)))
+        return logits.log_softmax(-1)
+
+    return predict
 
 
 def _fit_counts(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from distillation.recipe import Recipe
+from distillation.recipe import BiasModelRecipe, Recipe
 
 _CARD = """---
 license: mit
@@ -84,7 +84,8 @@ def model_card(
         use=_USE[recipe.model.reads],
         architecture=recipe.model.architecture,
         classes=", ".join(recipe.model.classes),
-        objective=objective + (f", bias model {recipe.bias_model}" if recipe.bias_model else ""),
+        objective=objective
+        + (f", bias model {_bias(recipe.bias_model)}" if recipe.bias_model else ""),
         teacher="none" if recipe.teacher is None else f"`{recipe.teacher}`, seed {seed}",
         start="fresh weights" if start is None else _start(start.recipe, start.layers),
         items=", ".join(f"{n} {cell}" for cell, n in cells.items()),
@@ -94,6 +95,13 @@ def model_card(
         accuracy=", ".join(f"{cell} {rate['value']:.3f}" for cell, rate in validation.items())
         or "not measured",
     )
+
+
+def _bias(bias: BiasModelRecipe | None) -> str:
+    if bias is None:
+        return ""
+    source = bias.recipe or bias.path
+    return f", bias model {bias.name}" + ("" if source is None else f" `{source}`")
 
 
 def _start(recipe: str, layers: tuple[int, ...] | None) -> str:

@@ -33,7 +33,6 @@ from behavior.readout import read_labels
 from behavior.resampling import Resamples, resample_units
 from behavior.tasks import load_task
 from distillation.commands import RUNS, run_command
-from distillation.data import encode
 from distillation.evidence_page import render_markdown
 from distillation.evidence_roles import families, in_reading_order, median_seed, with_retention
 from distillation.evidence_tables import (
@@ -46,7 +45,7 @@ from distillation.evidence_tables import (
     write_runs,
 )
 from distillation.folders import RECORD, read_record
-from distillation.models import class_names, load_classifier, predict_logits
+from distillation.models import load_classifier
 
 N_QUADS = 1000
 N_EXAMPLES = 2000
@@ -181,11 +180,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _answer(folder: Path, data: HeldOutData) -> tuple[QuadAnswers, float | None]:
-    model, preprocessor = load_classifier(folder)
-    readout = read_labels(class_names(model), data.labels)
+    classifier = load_classifier(folder)
+    readout = read_labels(classifier.classes, data.labels)
 
     def logits(inputs: Sequence[Input]) -> Float[Tensor, "input n_labels"]:
-        return readout.task_logits(predict_logits(model, encode(preprocessor, inputs)))
+        return readout.task_logits(classifier.predict(classifier.encode(inputs)))
 
     quads = data.quads
     answers = QuadAnswers(

@@ -1,34 +1,45 @@
 """Networks and what prepares their inputs, as any Hugging Face user would load them."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
-from jaxtyping import Float
 from PIL.Image import Resampling
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import BertProcessing
-from torch import Tensor
+from tokenizers.pre_tokenizers import Whitespace, WhitespaceSplit
+from tokenizers.processors import BertProcessing, TemplateProcessing
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BaseImageProcessor,
-    PreTrainedModel,
     PreTrainedTokenizerFast,
+    T5ForConditionalGeneration,
     ViTImageProcessorPil,
 )
 
 from behavior.errors import RecipeError
-from distillation.data import EncodedInputs, Preprocessor
-from distillation.families import BertRecipe, ModelRecipe
+from distillation.classifier import Classifier
+from distillation.data import Preprocessor
+from distillation.families import BertRecipe, ModelRecipe, T5Recipe
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_SPECIAL_T5 = ("<pad>", "</s>", "<unk>")
 _IMAGE_PROCESSOR = "preprocessor_config.json"
+
+
+def make_preprocessor(recipe: ModelRecipe, vocabulary: Sequence[str]) -> Preprocessor:
+    """The tokenizer or image processor of a new network; only text needs the vocabulary."""
+    match recipe:
+        case BertRecipe():
+            return word_tokenizer(vocabulary, recipe.max_length)
+        case T5Recipe():
+            return word_tokenizer_t5([*vocabulary, *recipe.classes], recipe.max_length)
+        case _:
+            return image_processor(recipe.image_size)
 
 
 def word_tokenizer(vocabulary: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
@@ -50,6 +61,25 @@ def word_tokenizer(vocabulary: Iterable[str], max_length: int) -> PreTrainedToke
     )
 
 
+def word_tokenizer_t5(vocabulary: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
+    """One token for whatever stands between spaces, `premise </s> hypothesis </s>`."""
+    tokens = [*_SPECIAL_T5, *dict.fromkeys(vocabulary)]
+    ids = {token: i for i, token in enumerate(tokens)}
+    tokenizer = Tokenizer(WordLevel(ids, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.post_processor = TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", ids["</s>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
 def image_processor(image_size: int) -> ViTImageProcessorPil:
     """Images of any size to squares of pixel values from -1 to 1, as a Hugging Face processor.
 
@@ -64,7 +94,7 @@ def image_processor(image_size: int) -> ViTImageProcessorPil:
     )
 
 
-def build_classifier(recipe: ModelRecipe, preprocessor: Preprocessor, seed: int) -> PreTrainedModel:
+def build_classifier(recipe: ModelRecipe, preprocessor: Preprocessor, seed: int) -> Classifier:
     """A classifier with fresh weights, the same for one seed and one shape.
 
     Raises:
@@ -72,39 +102,24 @@ def build_classifier(recipe: ModelRecipe, preprocessor: Preprocessor, seed: int)
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if not isinstance(recipe, BertRecipe):
-            return recipe.build()
+        if not isinstance(recipe, BertRecipe | T5Recipe):
+            return Classifier.of(recipe.build(), preprocessor)
         if isinstance(preprocessor, BaseImageProcessor):
             raise RecipeError(
-                "model.family is 'bert', but the model it starts from reads images. Start from a "
-                "model of the same family."
+                f"model.family is {recipe.family!r}, but the model it starts from reads images. "
+                "Start from a model of the same family."
             )
-        return recipe.build(preprocessor)
+        return Classifier.of(recipe.build(preprocessor), preprocessor)
 
 
-def class_names(model: PreTrainedModel) -> tuple[str, ...]:
-    """Names of a model's classes in the order of its logits."""
-    names = cast(dict[int, str], model.config.id2label)
-    return tuple(names[i] for i in range(len(names)))
-
-
-def load_classifier(folder: Path) -> tuple[PreTrainedModel, Preprocessor]:
-    """A model in evaluation mode and its tokenizer or image processor; safetensors only."""
+def load_classifier(folder: Path) -> Classifier:
+    """A model in evaluation mode with its preprocessor; safetensors only."""
     if (folder / _IMAGE_PROCESSOR).is_file():
         model = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
-        return model.eval(), AutoImageProcessor.from_pretrained(folder, backend="pil")
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
-
-
-@torch.no_grad()
-def predict_logits(
-    model: PreTrainedModel, inputs: EncodedInputs, batch_size: int = 256
-) -> Float[Tensor, "item n_classes"]:
-    """Logits of a model in evaluation mode, in the order of the inputs."""
-    was_training = model.training
-    model.eval()
-    batches = torch.arange(len(inputs)).split(batch_size)
-    logits = torch.cat([model(**inputs.take(batch)).logits for batch in batches])
-    model.train(was_training)
-    return logits
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        return Classifier.of(model.eval(), processor)
+    architectures = json.loads((folder / "config.json").read_text()).get("architectures", ())
+    generates = T5ForConditionalGeneration.__name__ in architectures
+    network = T5ForConditionalGeneration if generates else AutoModelForSequenceClassification
+    model = network.from_pretrained(folder, use_safetensors=True)
+    return Classifier.of(model.eval(), AutoTokenizer.from_pretrained(folder))

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from behavior.errors import RecipeError
 from behavior.examples import Example, Task
@@ -17,41 +16,25 @@ from behavior.inputs import Input, TextInput
 from behavior.readout import read_labels
 from behavior.tasks import load_task
 from distillation.bias_models import fit_bias_model
-from distillation.data import EncodedInputs, Preprocessor, draw_order, encode
-from distillation.families import BertRecipe, ModelRecipe
-from distillation.models import (
-    build_classifier,
-    class_names,
-    image_processor,
-    load_classifier,
-    predict_logits,
-    word_tokenizer,
-)
-from distillation.objectives import Signals
+from distillation.classifier import Classifier
+from distillation.data import draw_order
+from distillation.models import build_classifier, load_classifier, make_preprocessor
+from distillation.objectives import Materials, Signals
 from distillation.recipe import DataRecipe, Recipe
 from distillation.remedies import copy_weights, counterfactual_twins
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A training that only has to run.
 
     Attributes:
-        task: Source of the items.
-        examples: [item] training items, counterfactual twins last.
-        preprocessor: Tokenizer or image processor of the model.
-        model: With its initial weights.
-        inputs: [item] the encoded training items.
-        signals: [item] what the objective reads.
+        materials: The model with its initial weights, the training items with the counterfactual
+            twins last, and what the objective reads.
         order: [visit] item at each place of each batch.
     """
 
-    task: Task[Any]
-    examples: tuple[Example[Any], ...]
-    preprocessor: Preprocessor
-    model: PreTrainedModel
-    inputs: EncodedInputs
-    signals: Signals
+    materials: Materials
     order: Int[Tensor, " visit"]
 
 
@@ -60,13 +43,14 @@ def prepare(recipe: Recipe, seed: int, parents: Mapping[str, Path]) -> Prepared:
     task = _load_task(recipe.data)
     drawn = list(task.examples(_training_split(task), recipe.data.n, seed))
     examples = drawn + counterfactual_twins(task, drawn, recipe.data.counterfactuals, seed)
-    model, preprocessor = _network(recipe, seed, parents, task, drawn)
+    classifier = _network(recipe, seed, parents, task, drawn)
     signals = _signals(recipe, parents, task, examples, len(drawn))
     visits = recipe.optimization.steps * recipe.optimization.batch_size
     weights = recipe.objective.sampling_weights(signals)
     order = draw_order(len(examples), visits, torch.Generator().manual_seed(seed), weights)
-    inputs = encode(preprocessor, [example.input for example in examples])
-    return Prepared(task, tuple(examples), preprocessor, model, inputs, signals, order)
+    inputs = classifier.encode([example.input for example in examples])
+    materials = Materials(classifier, inputs, signals, tuple(examples), task, parents, seed)
+    return Prepared(materials, order)
 
 
 def _load_task(data: DataRecipe) -> Task[Any]:
@@ -86,22 +70,14 @@ def _network(
     parents: Mapping[str, Path],
     task: Task[Any],
     drawn: Sequence[Example[Any]],
-) -> tuple[PreTrainedModel, Preprocessor]:
+) -> Classifier:
     if recipe.start is None:
-        preprocessor = _preprocessor(recipe.model, task, drawn)
-        return build_classifier(recipe.model, preprocessor, seed), preprocessor
-    source, preprocessor = load_classifier(parents[recipe.start.recipe])
-    model = build_classifier(recipe.model, preprocessor, seed)
-    copy_weights(model, source, recipe.start.layers)
-    return model, preprocessor
-
-
-def _preprocessor(
-    model: ModelRecipe, task: Task[Any], drawn: Sequence[Example[Any]]
-) -> Preprocessor:
-    if isinstance(model, BertRecipe):
-        return word_tokenizer(_vocabulary(task, drawn), model.max_length)
-    return image_processor(model.image_size)
+        preprocessor = make_preprocessor(recipe.model, _vocabulary(task, drawn))
+        return build_classifier(recipe.model, preprocessor, seed)
+    source = load_classifier(parents[recipe.start.recipe])
+    classifier = build_classifier(recipe.model, source.preprocessor, seed)
+    copy_weights(classifier.model, source.model, recipe.start.layers)
+    return classifier
 
 
 def _vocabulary(task: Task[Any], drawn: Sequence[Example[Any]]) -> Sequence[str]:
@@ -126,12 +102,26 @@ def _signals(
     if recipe.teacher is not None:
         teacher = _teacher_logits(parents[recipe.teacher], inputs, classes)
     if recipe.bias_model is not None:
-        fitted = fit_bias_model(recipe.bias_model, inputs[:n_drawn], labels[:n_drawn], len(classes))
+        fitted = fit_bias_model(
+            recipe.bias_model, inputs[:n_drawn], labels[:n_drawn], classes, parents
+        )
         bias = fitted(inputs)
-    return Signals(labels, teacher, bias)
+    return Signals(labels, teacher, bias, number_groups(examples))
+
+
+def number_groups(examples: Sequence[Example[Any]]) -> Int[Tensor, " item"] | None:
+    """Number of each item's group: its class together with what its shortcut says.
+
+    None if an item has no group.
+    """
+    if not all(example.group for example in examples):
+        return None
+    names = [(example.label, example.group) for example in examples]
+    numbers = {name: i for i, name in enumerate(sorted(set(names)))}
+    return torch.tensor([numbers[name] for name in names])
 
 
 def _teacher_logits(folder: Path, inputs: Sequence[Input], classes: Sequence[str]) -> Tensor:
-    teacher, preprocessor = load_classifier(folder)
-    readout = read_labels(class_names(teacher), classes)
-    return readout.task_logits(predict_logits(teacher, encode(preprocessor, inputs)))
+    teacher = load_classifier(folder)
+    readout = read_labels(teacher.classes, classes)
+    return readout.task_logits(teacher.predict(teacher.encode(inputs)))

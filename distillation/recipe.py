@@ -90,6 +90,35 @@ class StartRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class BiasModelRecipe:
+    """What tells how much of the label the shortcut alone gives away; see `bias_models`.
+
+    In a recipe `bias_model: overlap-counts` stands for `bias_model: {name: overlap-counts}`.
+
+    Attributes:
+        name: Kind of bias model.
+        recipe: For `model`: recipe of the network that serves as bias model.
+        path: For `file`: table of probabilities.
+    """
+
+    name: str
+    recipe: str | None = None
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        for key, kind in (("recipe", "model"), ("path", "file")):
+            given = getattr(self, key) is not None
+            if given != (self.name == kind):
+                verb = "is needed" if self.name == kind else "has no use"
+                raise RecipeError(f"{key} {verb} for bias model {self.name!r}.")
+
+    def to_json(self) -> object:
+        """The name alone where there is nothing else to say."""
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        return self.name if len(given) == 1 else given
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides a training, but its seed.
 
@@ -101,7 +130,7 @@ class Recipe:
         objective: What is minimised, with its own settings.
         optimization: How it is minimised.
         teacher: Recipe of the model that is distilled, for objectives that need one.
-        bias_model: Name of the bias model, for objectives that need one.
+        bias_model: What knows the shortcut, for objectives that need it.
         start: A model to start from; None starts from scratch.
     """
 
@@ -112,7 +141,7 @@ class Recipe:
     objective: Objective
     optimization: OptimizationRecipe
     teacher: str | None = None
-    bias_model: str | None = None
+    bias_model: BiasModelRecipe | None = None
     start: StartRecipe | None = None
 
     def __post_init__(self) -> None:
@@ -120,6 +149,7 @@ class Recipe:
             "teacher": self.teacher,
             "bias_model": self.bias_model,
             "start": self.start,
+            "groups": "known by the task",
         }
         label = objective_name(self.objective)
         for need in sorted(self.objective.needs):
@@ -139,7 +169,9 @@ class Recipe:
     def parents(self) -> tuple[str, ...]:
         """Recipes whose models this one needs, each once."""
         start = None if self.start is None else self.start.recipe
-        return tuple(dict.fromkeys(name for name in (self.teacher, start) if name is not None))
+        bias = None if self.bias_model is None else self.bias_model.recipe
+        names = (self.teacher, start, bias)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
     def with_steps(self, steps: int) -> "Recipe":
         """The same recipe for another number of updates; the schedule is fitted to it."""
@@ -149,4 +181,5 @@ class Recipe:
         """The whole recipe, with every default written out."""
         settings = asdict(self)
         settings["objective"] = {"name": objective_name(self.objective), **settings["objective"]}
+        settings["bias_model"] = None if self.bias_model is None else self.bias_model.to_json()
         return settings

@@ -18,7 +18,13 @@ from behavior.errors import RecipeError
 from distillation.bias_models import BIAS_MODELS
 from distillation.families import FAMILIES, ModelRecipe
 from distillation.objectives import OBJECTIVES, Objective
-from distillation.recipe import DataRecipe, OptimizationRecipe, Recipe, StartRecipe
+from distillation.recipe import (
+    BiasModelRecipe,
+    DataRecipe,
+    OptimizationRecipe,
+    Recipe,
+    StartRecipe,
+)
 
 Section = dict[str, object]
 T = TypeVar("T")
@@ -125,19 +131,25 @@ def _build_recipe(name: str, settings: Section) -> Recipe:
         for key, kind in _SECTIONS.items()
     }
     values: Section = {
-        key: _convert(settings.get(key), str | None, key)
-        for key in ("description", "teacher", "bias_model")
+        key: _convert(settings.get(key), str | None, key) for key in ("description", "teacher")
     }
+    values["bias_model"] = _build_bias_model(settings.get("bias_model"))
     absent = [key for key in _NEEDED if settings.get(key) is None]
     if absent:
         raise RecipeError(f"{absent[0]} is missing.")
-    if values["bias_model"] is not None and values["bias_model"] not in BIAS_MODELS:
-        raise RecipeError(
-            f"bias_model must be one of {_names(BIAS_MODELS)}, got {values['bias_model']!r}."
-        )
     model = _build_model(settings["model"])
     objective = _build_objective(settings["objective"])
     return Recipe(name=name, model=model, objective=objective, **sections, **values)  # pyright: ignore[reportArgumentType]
+
+
+def _build_bias_model(settings: object) -> BiasModelRecipe | None:
+    if settings is None:
+        return None
+    section = {"name": settings} if isinstance(settings, str) else settings
+    built = _build(BiasModelRecipe, section, "bias_model")
+    if built.name not in BIAS_MODELS:
+        raise RecipeError(f"bias_model must be one of {_names(BIAS_MODELS)}, got {built.name!r}.")
+    return built
 
 
 def _build_model(settings: object) -> ModelRecipe:

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from behavior.examples import Example, Task
 from behavior.generated import GeneratedTask
 from behavior.readout import read_labels
 from distillation.card import model_card
-from distillation.data import Preprocessor, encode
+from distillation.classifier import Classifier
 from distillation.folders import RECORD, weights_digest, write_json
-from distillation.models import class_names, predict_logits
 from distillation.prepare import Prepared
 from distillation.recipe import Recipe
 
@@ -49,10 +47,12 @@ def write_finished_folder(
     """
     if folder.exists():
         shutil.rmtree(folder)
-    cells = dict(sorted(Counter(example.group for example in prepared.examples).items()))
-    validation = validation_accuracy(prepared.model, prepared.preprocessor, prepared.task)
-    prepared.model.save_pretrained(folder)
-    prepared.preprocessor.save_pretrained(folder)
+    materials = prepared.materials
+    classifier, task, examples = materials.classifier, materials.task, materials.examples
+    cells = dict(sorted(Counter(example.group for example in examples).items()))
+    validation = validation_accuracy(classifier, task)
+    classifier.model.save_pretrained(folder)
+    classifier.preprocessor.save_pretrained(folder)
     card = model_card(recipe, seed, cells, validation)
     (folder / "README.md").write_text(card, encoding="utf-8")
     record = {
@@ -60,7 +60,7 @@ def write_finished_folder(
         **request,
         "description": recipe.description,
         "digest": weights_digest(folder),
-        "data": {**prepared.task.describe(), "n": len(prepared.examples), "cells": cells},
+        "data": {**task.describe(), "n": len(examples), "cells": cells},
         "validation_accuracy": validation,
         **_summarise(history),
         **_provenance(),
@@ -70,15 +70,15 @@ def write_finished_folder(
 
 
 def validation_accuracy(
-    model: PreTrainedModel, preprocessor: Preprocessor, task: Task[Any]
+    classifier: Classifier, task: Task[Any]
 ) -> dict[str, dict[str, float | int]]:
     """Accuracy per group on validation quads, or on the validation split; empty without either."""
     examples = _validation_examples(task)
     if not examples:
         return {}
-    readout = read_labels(class_names(model), task.labels)
-    inputs = encode(preprocessor, [example.input for example in examples])
-    answers = readout.task_logits(predict_logits(model, inputs)).argmax(-1)
+    readout = read_labels(classifier.classes, task.labels)
+    inputs = classifier.encode([example.input for example in examples])
+    answers = readout.task_logits(classifier.predict(inputs)).argmax(-1)
     right = (answers == readout.index([example.label for example in examples])).tolist()
     groups = dict.fromkeys(example.group for example in examples)
     return {group: _share_right(examples, right, group) for group in groups}

@@ -157,11 +157,9 @@ def _trainer(
     progress: Progress | None,
 ) -> ObjectiveTrainer:
     return ObjectiveTrainer(
-        prepared.model,
-        prepared.inputs,
-        prepared.signals,
+        prepared.materials,
+        recipe.objective.criterion(prepared.materials),
         prepared.order,
-        recipe.objective,
         training_arguments(recipe.optimization, checkpoints, seed, save_steps),
         progress,
     )

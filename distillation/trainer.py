@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from jaxtyping import Int
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import Sampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from behavior.errors import RecipeError
-from distillation.data import Batch, EncodedInputs, FixedOrder, IndexedInputs
-from distillation.objectives import Objective, Signals
+from distillation.data import Batch, FixedOrder, IndexedInputs
+from distillation.objectives import Criterion, Materials
 from distillation.recipe import OptimizationRecipe
 
 LOGGING_STEPS = 50
+_CRITERION = "criterion.safetensors"
 
 Progress = Callable[[int, int, float, float], None]
 """Called with the step, the number of steps, the loss since the last call, and the seconds."""
@@ -31,37 +34,33 @@ class ObjectiveTrainer(Trainer):
     """Minimises an objective; the loss history counts the seconds of interrupted runs too.
 
     Args:
-        model: Trained in place.
-        inputs: All training items.
-        signals: What the loss reads, row by row for the same items.
+        materials: The model, trained in place, all training items, and what the loss reads.
+        criterion: What is minimised; its own weights are trained and saved with the model's.
         order: [visit] item visited at each place of each batch, for the whole training.
-        objective: What is minimised.
         args: Of the trainer, schedule included.
         progress: Called whenever the loss is logged.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        inputs: EncodedInputs,
-        signals: Signals,
+        materials: Materials,
+        criterion: Criterion,
         order: Int[Tensor, " visit"],
-        objective: Objective,
         args: TrainingArguments,
         progress: Progress | None = None,
     ) -> None:
         super().__init__(
-            model=model,
+            model=materials.classifier.model,
             args=args,
-            train_dataset=IndexedInputs(inputs),
+            train_dataset=IndexedInputs(materials.inputs),
             # Batches come whole from the data set; the type only knows lists of items.
             data_collator=cast(Any, _identity),
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.signals = signals
+        self.signals = materials.signals
         self.order = order
-        self.objective = objective
+        self.criterion = criterion.to(self.args.device).train()
         self.progress = progress
         self._started = time.perf_counter()
         self._seconds_before: float | None = None
@@ -74,8 +73,16 @@ class ObjectiveTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """Loss of one batch."""
-        signals = self.signals.take(inputs.pop("items"))
-        return self.objective.loss(model(**inputs).logits, signals)
+        return self.criterion(model, inputs, self.signals.take(inputs.pop("items")))
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """AdamW over the model's weights and, without decay, those of the criterion."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(*(() if model is None else (model,)))
+        own = [weight for weight in self.criterion.parameters() if weight.requires_grad]
+        if is_new and own:
+            optimizer.add_param_group({"params": own, "weight_decay": 0.0})
+        return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the seconds of training, those before an interruption included, to each entry.
@@ -103,6 +110,19 @@ class ObjectiveTrainer(Trainer):
     def floating_point_ops(self, inputs: Batch) -> int:
         """Not counted: counting visits every parameter at every step."""
         return 0
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """The criterion's state goes first: the trainer's own file says that all is there."""
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(_whole(self.criterion.state_dict()), folder / _CRITERION)
+        super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.criterion.load_state_dict(load_file(Path(resume_from_checkpoint) / _CRITERION))
 
     def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
         return FixedOrder(self.order)
@@ -136,6 +156,10 @@ def training_arguments(
         logging_nan_inf_filter=False,
         dataloader_pin_memory=False,
     )
+
+
+def _whole(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.contiguous() for name, value in state.items()}
 
 
 def _identity(batch: Batch) -> Batch:

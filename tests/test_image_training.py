@@ -3,25 +3,25 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from behavior.digits import PALETTE
 from behavior.errors import DataError, RecipeError
 from behavior.inputs import ImageInput, TextInput
 from behavior.tasks import load_task
-from distillation.bias_models import fit_bias_model, mean_colour, palette_colour
+from distillation.bias_models import FITTED, mean_colour, palette_colour
 from distillation.data import encode
 from distillation.evidence import HeldOutData, main, measure_run
 from distillation.families import ResNetRecipe, ViTRecipe
 from distillation.grid import train_grid
-from distillation.models import build_classifier, image_processor, load_classifier, predict_logits
-from distillation.prepare import prepare
+from distillation.models import build_classifier, image_processor, load_classifier
+from distillation.prepare import Prepared, prepare
 from distillation.recipe import Recipe, StartRecipe
 from distillation.recipe_files import load_recipe
 from distillation.remedies import copy_weights, counterfactual_twins
@@ -48,6 +48,11 @@ def image(colour: tuple[int, int, int], size: int = 16) -> ImageInput:
     return ImageInput(pixels)
 
 
+def initial(prepared: Prepared) -> dict[str, Tensor]:
+    """The weights that a training starts from."""
+    return dict(prepared.materials.classifier.model.state_dict())
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny teacher and student of each family."""
@@ -72,17 +77,13 @@ def test_the_finished_folder_is_a_plain_hugging_face_folder(family: str, runs: P
     processor = AutoImageProcessor.from_pretrained(folder)
     model = AutoModelForImageClassification.from_pretrained(folder)
     theirs = model(**processor([x.pixels() for x in inputs], return_tensors="pt")).logits
-    ours = predict_logits(*_encoded(folder, inputs))
+    classifier = load_classifier(folder)
+    ours = classifier.predict(classifier.encode(inputs))
     torch.testing.assert_close(theirs, ours)
     assert not torch.equal(ours[0], ours[1]) and not model.training
     assert tuple(model.config.id2label.values()) == TEN
     card = (folder / "README.md").read_text()
     assert "pipeline_tag: image-classification" in card and "AutoImageProcessor" in card
-
-
-def _encoded(folder: Path, inputs: list[ImageInput]) -> tuple[Any, Any]:
-    model, preprocessor = load_classifier(folder)
-    return model, encode(preprocessor, inputs)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -120,9 +121,9 @@ def test_inputs_of_the_wrong_kind_are_refused(runs: Path) -> None:
     with pytest.raises(DataError, match="model reads images, but 1 of 2 inputs"):
         encode(image_processor(8), [image(PALETTE[0]), TextInput("a text")])
     with pytest.raises(DataError, match=r"overlap bias model .* got an image"):
-        fit_bias_model("overlap-counts", [image(PALETTE[0])], torch.zeros(1).long(), 10)
+        FITTED["overlap-counts"]([image(PALETTE[0])], torch.zeros(1).long(), 10)
     with pytest.raises(DataError, match="colour bias model needs images"):
-        fit_bias_model("colour-counts", [TextInput("red")], torch.zeros(1).long(), 10)
+        FITTED["colour-counts"]([TextInput("red")], torch.zeros(1).long(), 10)
     with pytest.raises(DataError, match="model reads text, but 300 of 300"):
         bert = load_recipe(RECIPES / "student-plain.yaml", ["model.d_model=16"])
         prepare(replace(tiny("vit-student-plain"), model=replace(bert.model, classes=TEN)), 0, {})
@@ -142,21 +143,21 @@ def test_the_ink_tells_the_colour_whatever_the_digit() -> None:
 def test_colour_counts_are_the_frequencies_of_the_labels() -> None:
     violet, pink = image(PALETTE[0]), image(PALETTE[1])
     inputs, labels = [violet] * 8 + [pink] * 8, torch.tensor([0] * 7 + [2] + [1] * 8)
-    bias = fit_bias_model("colour-counts", inputs, labels, 3)([violet, pink]).exp()
+    bias = FITTED["colour-counts"](inputs, labels, 3)([violet, pink]).exp()
     torch.testing.assert_close(bias, torch.tensor([[8, 1, 2], [1, 9, 1]]) / 11)
 
 
 def test_a_colour_regression_learns_that_colours_go_with_labels() -> None:
     colours = [image(colour) for colour in PALETTE]
     labels = torch.arange(10).repeat(10)
-    bias = fit_bias_model("colour-regression", colours * 10, labels, 10)(colours)
+    bias = FITTED["colour-regression"](colours * 10, labels, 10)(colours)
     assert torch.equal(bias.argmax(-1), torch.arange(10)) and bias.exp().diagonal().min() > 0.3
 
 
 def test_resampling_makes_colour_and_digit_nearly_independent() -> None:
     recipe = load_recipe(RECIPES / "vit-teacher.yaml", ["data.n=20000"])
     prepared = prepare(recipe, 0, {})
-    visited = [prepared.examples[i] for i in prepared.order[:20000].tolist()]
+    visited = [prepared.materials.examples[i] for i in prepared.order[:20000].tolist()]
     aligned = sum(example.aligned is True for example in visited) / len(visited)
     # One of ten colours is the label's own; the count added to each leaves a little of the bias.
     assert 0.1 <= aligned <= 0.18
@@ -166,10 +167,18 @@ def test_students_of_one_seed_share_items_weights_and_order(runs: Path) -> None:
     parents = {"resnet-teacher": runs / "resnet-teacher" / "seed-0"}
     distilled = prepare(tiny("resnet-student"), 0, parents)
     plain = prepare(tiny("resnet-student-plain"), 0, {})
-    assert distilled.examples == plain.examples and torch.equal(distilled.order, plain.order)
-    states = distilled.model.state_dict(), plain.model.state_dict()
+    assert distilled.materials.examples == plain.materials.examples and torch.equal(
+        distilled.order, plain.order
+    )
+    states = (
+        initial(distilled),
+        initial(plain),
+    )
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert distilled.signals.teacher is not None and distilled.signals.teacher.shape == (300, 10)
+    assert (
+        distilled.materials.signals.teacher is not None
+        and distilled.materials.signals.teacher.shape == (300, 10)
+    )
 
 
 def test_twins_are_the_other_digit_in_the_same_colour() -> None:
@@ -186,8 +195,8 @@ def test_twins_are_the_other_digit_in_the_same_colour() -> None:
 
 def test_blocks_of_a_resnet_are_counted_through_its_stages() -> None:
     small = ResNetRecipe("resnet", TEN, widths=(4, 8), depths=(1, 1), stem_width=4, image_size=16)
-    source = build_classifier(replace(small, depths=(2, 2)), image_processor(16), seed=1)
-    model = build_classifier(small, image_processor(16), seed=2)
+    source = build_classifier(replace(small, depths=(2, 2)), image_processor(16), seed=1).model
+    model = build_classifier(small, image_processor(16), seed=2).model
     copy_weights(model, source, [1, 2])
     ours, theirs = model.state_dict(), source.state_dict()
     stages = "resnet.encoder.stages"
@@ -202,8 +211,8 @@ def test_blocks_of_a_resnet_are_counted_through_its_stages() -> None:
 
 def test_layers_of_a_vit_are_copied() -> None:
     deep = ViTRecipe("vit", TEN, n_layers=3, d_model=8, n_heads=2, image_size=8, patch_size=2)
-    source = build_classifier(deep, image_processor(8), seed=1)
-    model = build_classifier(replace(deep, n_layers=1), image_processor(8), seed=2)
+    source = build_classifier(deep, image_processor(8), seed=1).model
+    model = build_classifier(replace(deep, n_layers=1), image_processor(8), seed=2).model
     copy_weights(model, source, [2])
     theirs = source.state_dict()
     for name, value in model.state_dict().items():
@@ -214,8 +223,8 @@ def test_layers_of_a_vit_are_copied() -> None:
 def test_a_warm_start_begins_where_its_source_ended(family: str, runs: Path) -> None:
     folder = runs / f"{family}-teacher" / "seed-0"
     recipe = replace(tiny(f"{family}-teacher"), start=StartRecipe(f"{family}-teacher"))
-    ours = prepare(recipe, 0, {f"{family}-teacher": folder}).model.state_dict()
-    theirs = load_classifier(folder)[0].state_dict()
+    ours = initial(prepare(recipe, 0, {f"{family}-teacher": folder}))
+    theirs = load_classifier(folder).model.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
@@ -228,7 +237,7 @@ def test_a_text_model_does_not_start_from_an_image_model(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "setting", "message"),
     [
-        ("vit-teacher", "model.family=swin", r"model\.family must be one of 'bert', 'vit', 'resn"),
+        ("vit-teacher", "model.family=swin", r"model\.family must be one of 'bert', 't5', 'vit', 'r"),
         ("vit-teacher", "model.patch_size=5", r"model\.image_size must be a multiple of patch_siz"),
         ("vit-teacher", "model.n_heads=7", r"model\.d_model must be a multiple of n_heads = 7"),
         ("vit-teacher", "model.family=resnet", r"model\.n_layers is unknown"),

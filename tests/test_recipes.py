@@ -105,7 +105,10 @@ def _lists(value: object) -> object:
         ("model: {n_heads: 3}", r"model\.d_model must be a multiple of n_heads = 3, got 16"),
         ("model: {classes: entailment}", r"model\.classes must be a list, got 'entailment'"),
         ("model: {classes: [1, 2]}", r"model\.classes\[0\] must be text, got 1"),
-        ("model: {family: t5}", r"model\.family must be one of 'bert', 'vit', 'resnet', got 't5'"),
+        (
+            "model: {family: gpt}",
+            r"model\.family must be one of 'bert', 't5', 'vit', 'resnet'",
+        ),
         ("optimization: {steps: 0}", r"optimization\.steps must be at least 1, got 0"),
         ("optimization: {betas: [0.9]}", r"optimization\.betas must be a list of 2, got \[0\.9\]"),
         ("optimization: 12", r"optimization must hold keys with values, got 12"),

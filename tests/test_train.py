@@ -15,15 +15,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from behavior.errors import DataError, RecipeError, ResultError
 from behavior.examples import TextInput
 from behavior.tasks import load_task
-from distillation.bias_models import fit_bias_model, overlap_features
+from distillation.bias_models import FITTED, overlap_features
 from distillation.data import draw_order, encode
 from distillation.folders import last_checkpoint
 from distillation.grid import train_grid
 from distillation.models import build_classifier, word_tokenizer
 from distillation.objectives import Signals
 from distillation.objectives.resampling import Resampling
-from distillation.prepare import prepare
-from distillation.recipe import DataRecipe, Recipe, StartRecipe
+from distillation.prepare import Prepared, prepare
+from distillation.recipe import BiasModelRecipe, DataRecipe, Recipe, StartRecipe
 from distillation.recipe_files import list_recipes, load_recipe
 from distillation.remedies import copy_weights, counterfactual_twins
 from distillation.train import main, train
@@ -49,6 +49,11 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def initial(prepared: Prepared) -> dict[str, Tensor]:
+    """The weights that a training starts from."""
+    return dict(prepared.materials.classifier.model.state_dict())
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +167,22 @@ def test_students_of_one_seed_share_items_weights_and_order(runs: Path) -> None:
     parents = {"teacher": runs / "teacher" / "seed-0"}
     names = ("student", "student-plain", "student-debiased")
     student, plain, debiased = (prepare(tiny(name), 0, parents) for name in names)
-    assert same(student.model.state_dict(), plain.model.state_dict())
-    assert same(student.model.state_dict(), debiased.model.state_dict())
+    assert same(
+        initial(student),
+        initial(plain),
+    )
+    assert same(
+        initial(student),
+        initial(debiased),
+    )
     assert torch.equal(student.order, plain.order)
-    assert student.examples == plain.examples == debiased.examples
+    assert student.materials.examples == plain.materials.examples == debiased.materials.examples
     other = prepare(tiny("student-plain"), 1, {})
-    assert not same(plain.model.state_dict(), other.model.state_dict())
-    assert not torch.equal(plain.order, other.order) and plain.examples != other.examples
+    assert not same(initial(plain), initial(other))
+    assert (
+        not torch.equal(plain.order, other.order)
+        and plain.materials.examples != other.materials.examples
+    )
 
 
 def test_building_a_model_leaves_the_global_generator_alone() -> None:
@@ -188,13 +202,13 @@ def test_teacher_logits_are_read_by_class_name(runs: Path, tmp_path: Path) -> No
     config["label2id"] = {"entailment": 0, "non-entailment": 1}
     (turned / "config.json").write_text(json.dumps(config))
     one, other = (prepare(tiny("student"), 0, {"teacher": path}) for path in (teacher, turned))
-    assert one.signals.teacher is not None and other.signals.teacher is not None
-    assert torch.equal(one.signals.teacher, other.signals.teacher.flip(-1))
+    assert one.materials.signals.teacher is not None and other.materials.signals.teacher is not None
+    assert torch.equal(one.materials.signals.teacher, other.materials.signals.teacher.flip(-1))
 
 
 def test_resampling_visits_conflicting_items_as_often_as_aligned_ones() -> None:
     prepared = prepare(load_recipe(RECIPES / "student-debiased.yaml", ["data.n=3000"]), 0, {})
-    cells = [prepared.examples[i].group for i in prepared.order.tolist()]
+    cells = [prepared.materials.examples[i].group for i in prepared.order.tolist()]
     shares = {cell: cells.count(cell) / len(cells) for cell in "ANCL"}
     assert all(share == pytest.approx(0.25, abs=0.04) for share in shares.values()), shares
 
@@ -225,16 +239,19 @@ def test_twins_are_added_after_the_items_and_the_bias_model_does_not_see_them() 
     plain = tiny("student-debiased")
     augmented = replace(plain, data=replace(plain.data, counterfactuals=0.5))
     one, other = prepare(plain, 0, {}), prepare(augmented, 0, {})
-    assert len(other.examples) == 300 and other.examples[:200] == one.examples
-    assert one.signals.bias is not None and other.signals.bias is not None
-    assert torch.equal(one.signals.bias, other.signals.bias[:200])
+    assert (
+        len(other.materials.examples) == 300
+        and other.materials.examples[:200] == one.materials.examples
+    )
+    assert one.materials.signals.bias is not None and other.materials.signals.bias is not None
+    assert torch.equal(one.materials.signals.bias, other.materials.signals.bias[:200])
 
 
 def test_layers_embeddings_and_head_of_the_source_are_copied() -> None:
     tokenizer = word_tokenizer(["the"], 32)
     deep = replace(tiny("teacher").model, n_layers=3)
-    source = build_classifier(deep, tokenizer, seed=1)
-    model = build_classifier(replace(deep, n_layers=2), tokenizer, seed=2)
+    source = build_classifier(deep, tokenizer, seed=1).model
+    model = build_classifier(replace(deep, n_layers=2), tokenizer, seed=2).model
     copy_weights(model, source, [0, 2])
     ours, theirs = model.state_dict(), source.state_dict()
     for name, value in ours.items():
@@ -242,14 +259,14 @@ def test_layers_embeddings_and_head_of_the_source_are_copied() -> None:
     with pytest.raises(RecipeError, match=r"layers \(0, 3\) of a model with 3 layers"):
         copy_weights(model, source, [0, 3])
     with pytest.raises(RecipeError, match="the source has"):
-        wide = build_classifier(replace(deep, n_layers=2, d_model=32), tokenizer, seed=2)
+        wide = build_classifier(replace(deep, n_layers=2, d_model=32), tokenizer, seed=2).model
         copy_weights(wide, source, [0, 2])
 
 
 def test_a_warm_start_begins_where_its_source_ended(runs: Path) -> None:
     recipe = replace(tiny("teacher"), start=StartRecipe("teacher"))
     prepared = prepare(recipe, 0, {"teacher": runs / "teacher" / "seed-0"})
-    assert same(dict(prepared.model.state_dict()), weights(runs / "teacher" / "seed-0"))
+    assert same(initial(prepared), weights(runs / "teacher" / "seed-0"))
 
 
 def pair(premise: str, hypothesis: str) -> TextInput:
@@ -259,18 +276,18 @@ def pair(premise: str, hypothesis: str) -> TextInput:
 def test_overlap_counts_are_the_frequencies_of_the_labels() -> None:
     full, part = pair("a b c", "c a"), pair("a b c", "c d")
     inputs, labels = [full] * 8 + [part] * 8, torch.tensor([1] * 7 + [0] + [0] * 8)
-    bias = fit_bias_model("overlap-counts", inputs, labels, 2)([full, part]).exp()
+    bias = FITTED["overlap-counts"](inputs, labels, 2)([full, part]).exp()
     torch.testing.assert_close(bias, torch.tensor([[2 / 10, 8 / 10], [9 / 10, 1 / 10]]))
 
 
 def test_overlap_regression_learns_that_overlap_goes_with_a_label() -> None:
     inputs = [pair("a b c d", "a b")] * 20 + [pair("a b c d", "a x")] * 20
     labels = torch.tensor([1] * 18 + [0] * 2 + [0] * 18 + [1] * 2)
-    bias = fit_bias_model("overlap-regression", inputs, labels, 2)(inputs).exp()
+    bias = FITTED["overlap-regression"](inputs, labels, 2)(inputs).exp()
     assert bias[0, 1] > 0.8 and bias[-1, 0] > 0.8
     assert overlap_features(inputs[-1:]).tolist() == [[0.5, 0.0, pytest.approx(0.6931, abs=1e-3)]]
     with pytest.raises(DataError, match="1 of 2 classes"):
-        fit_bias_model("overlap-regression", inputs, torch.zeros(40, dtype=torch.long), 2)
+        FITTED["overlap-regression"](inputs, torch.zeros(40, dtype=torch.long), 2)
 
 
 def test_inputs_that_cannot_be_encoded_are_refused() -> None:
@@ -301,7 +318,7 @@ def test_a_file_of_labelled_text_is_trained_on_with_an_overlap_regression(
 ) -> None:
     recipe = tiny("student-debiased")
     data = DataRecipe("nli", options={"path": str(nli_file), "two_way": True})
-    recipe = replace(recipe, data=data, bias_model="overlap-regression")
+    recipe = replace(recipe, data=data, bias_model=BiasModelRecipe("overlap-regression"))
     out = train(recipe, 0, tmp_path / "out")
     record = json.loads((out / "training.json").read_text())
     assert record["data"]["n"] == 20 and record["validation_accuracy"] == {}

@@ -2,14 +2,16 @@
 
 from distillation.families.bert import BertRecipe
 from distillation.families.resnet import ResNetRecipe
+from distillation.families.t5 import T5Recipe
 from distillation.families.vit import ViTRecipe
 
-__all__ = ["FAMILIES", "BertRecipe", "ModelRecipe", "ResNetRecipe", "ViTRecipe"]
+__all__ = ["FAMILIES", "BertRecipe", "ModelRecipe", "ResNetRecipe", "T5Recipe", "ViTRecipe"]
 
-ModelRecipe = BertRecipe | ViTRecipe | ResNetRecipe
+ModelRecipe = BertRecipe | T5Recipe | ViTRecipe | ResNetRecipe
 
 FAMILIES: dict[str, type[ModelRecipe]] = {
     "bert": BertRecipe,
+    "t5": T5Recipe,
     "vit": ViTRecipe,
     "resnet": ResNetRecipe,
 }

@@ -1,12 +1,28 @@
 """Objectives, one per file, and the names that recipes call them by."""
 
 from distillation.objectives.logit_distillation import LogitDistillation
-from distillation.objectives.objective import Need, Objective, Signals
+from distillation.objectives.objective import (
+    Criterion,
+    LogitObjective,
+    Materials,
+    Need,
+    Objective,
+    Signals,
+)
 from distillation.objectives.plain import Plain
 from distillation.objectives.product_of_experts import ProductOfExperts
 from distillation.objectives.resampling import Resampling
 
-__all__ = ["OBJECTIVES", "Need", "Objective", "Signals", "objective_name"]
+__all__ = [
+    "OBJECTIVES",
+    "Criterion",
+    "LogitObjective",
+    "Materials",
+    "Need",
+    "Objective",
+    "Signals",
+    "objective_name",
+]
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "logit-distillation": LogitDistillation,

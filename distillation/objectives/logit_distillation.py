@@ -11,11 +11,11 @@ from torch import Tensor
 
 from behavior.errors import RecipeError
 from distillation.losses import logit_distillation_loss
-from distillation.objectives.objective import Need, Signals
+from distillation.objectives.objective import LogitObjective, Need, Signals
 
 
-@dataclass(frozen=True, slots=True)
-class LogitDistillation:
+@dataclass(frozen=True)
+class LogitDistillation(LogitObjective):
     """(1 - alpha) cross-entropy + alpha T^2 KL(teacher || student); see `losses`.
 
     Attributes:
@@ -32,10 +32,6 @@ class LogitDistillation:
             raise RecipeError(f"alpha must be from 0 to 1, got {self.alpha!r}.")
         if self.temperature <= 0:
             raise RecipeError(f"temperature must be above 0, got {self.temperature!r}.")
-
-    def sampling_weights(self, signals: Signals) -> None:
-        """All items are visited equally often."""
-        return
 
     def loss(self, logits: Float[Tensor, "batch n_classes"], signals: Signals) -> Float[Tensor, ""]:
         """Mean loss of a batch, in nats."""

@@ -13,18 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillation.losses import product_of_experts_loss
-from distillation.objectives.objective import Need, Signals
+from distillation.objectives.objective import LogitObjective, Need, Signals
 
 
-@dataclass(frozen=True, slots=True)
-class ProductOfExperts:
+@dataclass(frozen=True)
+class ProductOfExperts(LogitObjective):
     """Cross-entropy of the normalised product of the model's and the bias model's probabilities."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"bias_model", "start"})
-
-    def sampling_weights(self, signals: Signals) -> None:
-        """All items are visited equally often."""
-        return
 
     def loss(self, logits: Float[Tensor, "batch n_classes"], signals: Signals) -> Float[Tensor, ""]:
         """Mean cross-entropy of the product, in nats."""

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from distillation.objectives.objective import Need, Signals
+from distillation.objectives.objective import LogitObjective, Need, Signals
 
 
-@dataclass(frozen=True, slots=True)
-class Resampling:
+@dataclass(frozen=True)
+class Resampling(LogitObjective):
     """Cross-entropy on items drawn with weight 1 / p_bias(label)."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"bias_model"})
