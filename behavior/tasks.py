@@ -6,12 +6,13 @@
     load_task("datasets", path=...)                         a Hugging Face folder or hub name
     load_task("digits", rho=0.99)                           coloured digits, of any size
     load_task("wilds", path=...)                            images with a confounder, in groups
+    load_task("mixture", parts=[...])                       training items from several of these
 
 `open_examples(path)` finds out by itself what a file holds.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -21,9 +22,15 @@ from behavior.errors import DataError
 from behavior.examples import CELLS, Task
 from behavior.files import is_pair, is_quad, read_pairs, read_quads
 from behavior.grammar import GrammarTask
+from behavior.mixture import MixtureTask
 from behavior.nli import is_hans, is_labelled, read_dataset, read_hans, read_nli
 from behavior.rows import read_rows
 from behavior.wilds import METADATA, has_groups, read_wilds
+
+
+def _mix(parts: Sequence[Mapping[str, object]]) -> MixtureTask:
+    return MixtureTask(parts, load_task)
+
 
 _READERS: dict[str, Callable[..., Task[Any]]] = {
     "nli-overlap": GrammarTask,
@@ -36,6 +43,7 @@ _READERS: dict[str, Callable[..., Task[Any]]] = {
     "datasets": read_dataset,
     "digits": DigitsTask,
     "wilds": read_wilds,
+    "mixture": _mix,
 }
 
 
