@@ -129,11 +129,11 @@ def test_masks_connect_the_input_with_the_logits_and_differ_by_seed() -> None:
 
 
 def test_only_families_that_can_be_trained_are_dealt_and_others_refused_in_one_line() -> None:
-    assert plantable("trained") == ("bert",)
-    with pytest.raises(DataError, match="No trained plants of family 'vit'; expected one of: bert"):
-        make_plant("trained", "vit")
+    assert plantable("trained") == ("bert", "gpt2", "vit")
+    with pytest.raises(DataError, match="of family 't5'; expected one of: bert, gpt2, vit"):
+        make_plant("trained", "t5")
     with pytest.raises(DataError, match="A trained plant has no 'tau'; it has: n_layers"):
         make_plant("trained", "bert", tau=3.0)
-    options = read_validate_options(["--sets", "trained", "--families", "vit,gpt2"])
-    with pytest.raises(CircuitsError, match=r"no trained plants of vit, gpt2\. Add one of"):
+    options = read_validate_options(["--sets", "trained", "--families", "t5,resnet"])
+    with pytest.raises(CircuitsError, match=r"no trained plants of t5, resnet\. Add one of"):
         run_all(options, lambda name: None, lambda done, total: None)

@@ -113,7 +113,8 @@ def test_the_table_has_a_line_for_each_method_and_says_what_its_numbers_are() ->
     rows = [Row("even", "bert", 0, "core", m, {"edge_ap": 0.5}) for m in ("eap", "random")]
     text = draw_table(summarise(rows, ["eap", "random"]))
     lines = text.splitlines()
-    assert lines[0] == "even: 1 plant"
+    assert lines[0] == "even: 1 plant, and so no intervals"
+    assert len({len(line) for line in lines[1:4]}) == 1
     assert [line.split()[0] for line in lines[2:4]] == ["eap", "random"]
     assert ".50" in lines[2]
     assert "95 % t intervals" in text

@@ -16,8 +16,8 @@ one known way. Kinds:
     cancelling   with pairs of heads that do nothing together and much alone, which misleads every
                  method that looks at one edge at a time; the truth is the smallest faithful circuit
     hard         cancelling, saturated, with real norms, and each reader sees everything a little
-    trained      a small BERT that was trained through a mask, while all other edges carried another
-                 example's values; no part of the stream belongs to anyone
+    trained      a small model that was trained through a mask, while all other edges carried
+                 another example's values; no part of the stream belongs to anyone
 """
 
 from circuits.plants.plant import Plant as Plant

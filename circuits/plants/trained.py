@@ -1,7 +1,8 @@
 """Trained plants: the circuit is where a model was taught to compute, not where it was written.
 
 1. A random mask of edges is drawn and a small model is trained through it, see
-   `circuits.plants.trained_model`.
+   `circuits.plants.trained_model`. The label is an XOR. BERT's pooler can make it of what its
+   classifier reads; where the classifier is linear, the mask always holds the last MLP.
 2. Edges that the circuit can do without are cut from the mask, the weakest first, and training goes
    on through what is left. A mask is only where a model *may* compute: without this step it does
    the same in several places, each of which alone does nothing.
@@ -26,7 +27,7 @@ from circuits.plants.trained_model import Fit, Schedule, Trainer
 from circuits.plants.truth import Bench, draw_pairs
 from circuits.plants.wiring import INPUT, Wiring
 
-TRAINED_FAMILIES = ("bert",)
+TRAINED_FAMILIES = ("bert", "gpt2", "vit")
 """Families of trained plants."""
 
 _DRAWS = 6
@@ -35,6 +36,8 @@ _RIGHT, _CHANCE = 0.99, 0.15
 """Least share of right answers of the full model and its circuit; most of the complement's beside
 one half."""
 _MLP_SHARE, _TO_INPUT, _TO_LOGITS = 0.7, 0.2, 0.25
+_LINEAR = ("gpt2", "vit")
+"""Families whose classifier is linear: it cannot make an XOR of what it reads."""
 _NO_BLOCKS = {"embedding_block": 1, "head_block": 1, "mlp_block": 1}
 
 
@@ -94,9 +97,16 @@ def make_trained_plant(family: str = "bert", seed: int = 0, **numbers: float | i
     )
 
 
-def draw_mask(graph: Graph, seed: int) -> frozenset[str]:
-    """Random edges that connect the input with the logits through some of the nodes."""
+def draw_mask(graph: Graph, seed: int, *, with_last_mlp: bool = False) -> frozenset[str]:
+    """Random edges that connect the input with the logits through some of the nodes.
+
+    Args:
+        graph: Of the model.
+        seed: Of the plant.
+        with_last_mlp: Whether the last MLP is surely one of them. Nothing reads it but the logits.
+    """
     draws = random.Random(seed)
+    needed = graph.writers[-1:] if with_last_mlp else ()
     rows: dict[str, list[str]] = {}
     for node in graph.writers:
         rows.setdefault(node.partition(".")[0], []).append(node)
@@ -104,7 +114,7 @@ def draw_mask(graph: Graph, seed: int) -> frozenset[str]:
     for nodes in rows.values():
         if len(nodes) > 1:
             chosen += sorted(draws.sample(nodes, draws.choice((2, 3))))
-        elif nodes != ["input"] and draws.random() < _MLP_SHARE:
+        elif nodes != ["input"] and (draws.random() < _MLP_SHARE or nodes[0] in needed):
             chosen += nodes
     found: set[str] = set()
     for reader, seen in zip(graph.readers, graph.mask, strict=True):
@@ -133,7 +143,7 @@ class _Trainee:
         self.own_seed = own_seed(seed, draw)
         self.scaffold = make_scaffold(family, recipe, f"trained-{family}-{seed}")
         self.graph = Graph.of(self.scaffold.model)
-        self.mask = draw_mask(self.graph, self.own_seed)
+        self.mask = draw_mask(self.graph, self.own_seed, with_last_mlp=family in _LINEAR)
         self.trainer = Trainer(self.scaffold, self.graph, self.mask, schedule, self.own_seed)
 
     def plant(self) -> TrainedPlant | None:

@@ -26,19 +26,28 @@ _HEADINGS = {
     "seconds": "s",
     "forwards": "forwards",
 }
-_WIDE, _NARROW = 21, 9
+_GAP = 2
+"""Between columns."""
 _COSTS = {"seconds": 2, "forwards": 0}
 """Digits of the columns without an interval."""
 
 
 def draw_table(summary: Summary) -> str:
     """One block for each set, one line for each algorithm."""
+    blocks = {
+        kind: [
+            ["", *_HEADINGS.values()],
+            *([method, *_cells(found)] for method, found in methods.items()),
+        ]
+        for kind, methods in summary.items()
+    }
+    columns = zip(*(row for block in blocks.values() for row in block), strict=True)
+    widths = [max(len(cell) for cell in column) for column in columns]
     lines: list[str] = []
-    for kind, methods in summary.items():
-        n = max(found["edge_ap"].n for found in methods.values())
-        lines += ["", f"{kind}: {n} plant{'s' if n != 1 else ''}", _line("", _HEADINGS.values())]
-        for method, found in methods.items():
-            lines.append(_line(method, (_cell(metric, found[metric]) for metric in METRICS)))
+    for kind, block in blocks.items():
+        n = max(found["edge_ap"].n for found in summary[kind].values())
+        size = f"{n} plants" if n != 1 else "1 plant, and so no intervals"
+        lines += ["", f"{kind}: {size}", *(_line(row, widths) for row in block)]
     lines += [
         "",
         "Means over plants, each the mean of its two contrasts, with 95 % t intervals. P at size: "
@@ -99,13 +108,17 @@ def _arguments(options: ValidateOptions) -> str:
     )
 
 
-def _line(name: str, cells: "Sequence[str] | object") -> str:
-    widths = [_NARROW if metric in _COSTS else _WIDE for metric in METRICS]
-    found = [
-        f"{cell:>{width}}"
-        for cell, width in zip(cells, widths, strict=True)  # pyright: ignore[reportArgumentType]
-    ]
-    return f"{name:<20}{''.join(found)}"
+def _cells(found: Mapping[str, Estimate]) -> list[str]:
+    return [_cell(metric, found[metric]) for metric in METRICS]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    """The method on the left, numbers on the right of their columns."""
+    method, *cells = (
+        f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return (" " * _GAP).join([method, *cells])
 
 
 def _cell(metric: str, found: Estimate) -> str:
