@@ -4,7 +4,8 @@
                C (shared words, wrong core) and N (right core, no shortcut), and their mean
     erosion    student minus teacher, for every measure of `measure_quads`
     retention  (share teacher_plain - share student) / (share teacher_plain - share teacher):
-               1 = the student kept all of the debiasing, 0 = none
+               1 = the student kept all of the debiasing, 0 = none; null unless the interval of
+               the denominator lies beyond `LEAST_DEBIASING`: of less, a share is noise
 
 Every difference is paired: teacher and student are weighted alike in each resample. Differences
 of means have bootstrap-t intervals, ECE a basic one, all others (shares, AUC, the lesser accuracy,
@@ -25,6 +26,7 @@ from behavior.measures import NO_RIGHT, NO_WRONG, replicate_rankings
 from behavior.resampling import Resamples, replicate_means
 from behavior.statistics import estimate_means
 
+LEAST_DEBIASING = 0.02
 NO_DIFFERENCE = "the spurious shares of the plain and the debiased teacher do not differ"
 
 _A, _N, _C, _L = (CELL_COLUMNS[cell] for cell in ("A", "N", "C", "L"))
@@ -116,10 +118,21 @@ def retention(
         shares.append(replicate_cues(answers.label_probabilities, rows)["spurious_share"])
     n = _n_units(resamples.over(teacher.units))
     debiased, kept = shares[0] - shares[1], shares[0] - shares[2]
-    if not estimate_replicates(debiased, n).excludes_zero:
+    removed = estimate_replicates(debiased, n)
+    if not removed.excludes_zero:
         return Estimate.null(NO_DIFFERENCE, n)
+    if min(abs(removed.low or 0.0), abs(removed.high or 0.0)) <= LEAST_DEBIASING:
+        return Estimate.null(_hardly_debiased(removed), n)
     with np.errstate(divide="ignore", invalid="ignore"):
         return estimate_replicates(kept / debiased, n, undefined=NO_DIFFERENCE)
+
+
+def _hardly_debiased(removed: Estimate) -> str:
+    return (
+        "the spurious shares of the plain and the debiased teacher hardly differ (by "
+        f"{removed.value:.3f}, {removed.low:.3f} to {removed.high:.3f}; more than "
+        f"{LEAST_DEBIASING} is needed), so there was next to no debiasing to keep"
+    )
 
 
 def _mean_columns(answers: QuadAnswers) -> dict[str, Float[np.ndarray, " quad"]]:

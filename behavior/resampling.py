@@ -68,7 +68,11 @@ class Resamples:
         return replace(self, rows=_positions(units, self.units))
 
     def totals(self, values: Shaped[np.ndarray, " row *stat"]) -> Float[np.ndarray, " unit *stat"]:
-        """Sum of each unit's rows; zero for a unit without rows."""
+        """Sum of each unit's rows; zero for a unit without rows.
+
+        Raises:
+            DataError: If there are not as many values as resampled rows.
+        """
         if len(values) != len(self.rows):
             raise DataError(
                 f"{len(values)} rows of values were given for {len(self.rows)} resampled rows. "

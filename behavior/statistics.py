@@ -166,6 +166,9 @@ def equivalence_test(
     """P values of two one-sided bootstrap-t tests: small where the mean lies within +-delta.
 
     p < .05 says the same as a 90 % `t` interval inside +-delta. NaN where too few units.
+
+    Raises:
+        DataError: If delta is not positive.
     """
     if delta <= 0:
         raise DataError(f"delta is {delta}; equivalence needs a positive margin.")
@@ -189,6 +192,9 @@ def beyond_test(
 
     Of a mean within +-delta it is at most .05 in one case of twenty (one side can be missed at a
     time, so p is not doubled); delta may be 0, then p is doubled. NaN where too few units.
+
+    Raises:
+        DataError: If delta is negative.
     """
     if delta < 0:
         raise DataError(f"delta is {delta}; expected a margin of at least 0.")

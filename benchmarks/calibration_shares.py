@@ -77,7 +77,11 @@ def covers(run: Run, of: str) -> list[bool]:
         "after": [b + d for b, d in zip(before, run.truth, strict=True)],
         "difference": run.truth,
     }[of]
-    return [holds(getattr(c, of), t) for c, t in zip(run.changes, true, strict=True)]
+    return [
+        holds(getattr(c, of), t)
+        for c, t in zip(run.changes, true, strict=True)
+        if getattr(c, of).value is not None  # a model without a range has no shares
+    ]
 
 
 def holds(estimate: Estimate, truth: float) -> bool:

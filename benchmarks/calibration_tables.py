@@ -134,14 +134,15 @@ def size_table(planted: Sequence[Planted], n_others: int) -> list[str]:
             if low <= abs(truth) < high
         ]
         names = [name for name, _, _ in tests]
-        inside = [holds(change.difference, truth) for _, change, truth in tests]
+        known = [each for each in tests if each[1].difference.value is not None]
+        inside = [holds(change.difference, truth) for _, change, truth in known]
         _row(
             "none" if high < 1e-6 else f"{low:g} to {high:g}",
             len(tests),
             proportion(names, [c.is_change for _, c, _ in tests]),
             proportion(names, [c.category in KEPT for _, c, _ in tests]),
             proportion(names, [c.category == "undetermined" for _, c, _ in tests]),
-            proportion(names, inside),
+            proportion([name for name, _, _ in known], inside),
         )
     rate = false_discovery_rate(runs, plants)
     sure = false_discovery_rate(runs, plants, least=DELTA / 2)

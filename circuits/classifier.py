@@ -13,13 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from behavior.errors import UnsupportedModelError
 from behavior.readout import Readout
 from circuits.secants import elementwise_secant, norm_secant
 from patching.models.model import PatchableModel
-
-_ELEMENTWISE = {"tanh": torch.tanh, "relu": torch.relu, "gelu": F.gelu}
-_POSITIONS = ("first token", "last token", "end of text", "mean")
+from probes.classifier import ELEMENTWISE, answer_scale, read_position
 
 Carried = tuple[Tensor, Tensor, Tensor]
 """A value in the first run, in the second, and the writers' changes along a leading axis."""
@@ -48,7 +45,7 @@ def margin_changes(
     carried: Carried = (*streams, changes)
     for step in model.modules.head:
         carried = _through(model, batch, step, carried)
-    scale = _scale(model)
+    scale = answer_scale(model)
     first, second, moved = (scale * value for value in _class_logits(model, carried))
     parts = [_label(readout, members, (first, second, moved)) for members in readout.members]
     by_label = torch.stack(parts, dim=-1)
@@ -65,42 +62,15 @@ def _through(
         return step(first), step(second), changes @ step.weight.T
     if isinstance(step, nn.Module):
         return step(first), step(second), norm_secant(step, first, second)(changes)
-    if step in _ELEMENTWISE:
-        function = _ELEMENTWISE[step]
+    if step in ELEMENTWISE:
+        function = ELEMENTWISE[step]
         secant = elementwise_secant(function, first, second)
         return function(first), function(second), secant(changes)
     if step == "mean":
         return first.mean(dim=-2), second.mean(dim=-2), changes.mean(dim=-2)
-    where = _position(model, batch, step)
+    where = read_position(model, batch, step)
     rows = torch.arange(len(where), device=where.device)
     return first[rows, where], second[rows, where], changes[:, rows, where]
-
-
-def _position(
-    model: PatchableModel, batch: Mapping[str, Tensor], step: str
-) -> Int[Tensor, " batch"]:
-    """The position that the classifier reads of each input."""
-    if step == "first token":
-        n = len(next(iter(batch.values())))
-        return torch.zeros(n, dtype=torch.long, device=model.device)
-    ids = batch["input_ids"]
-    if step == "last token":
-        wanted = ids != model.hf.config.pad_token_id
-    elif step == "end of text":
-        wanted = ids == model.hf.config.eos_token_id
-    else:
-        raise UnsupportedModelError(
-            f"The declaration of {model.architecture.family!r} has an unknown step {step!r} in "
-            f"head; expected one of: {', '.join((*_POSITIONS, *_ELEMENTWISE))}, or a module."
-        )
-    places = torch.arange(ids.shape[1], device=ids.device)
-    return (places * wanted).argmax(dim=-1)
-
-
-def _scale(model: PatchableModel) -> float:
-    """T5 multiplies its last stream by 1 / sqrt(d_model) where it ties embedding and answer."""
-    scales = model.architecture.label_words and model.hf.config.scale_decoder_outputs
-    return model.spec.d_model**-0.5 if scales else 1.0
 
 
 def _class_logits(model: PatchableModel, carried: Carried) -> Carried:

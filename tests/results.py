@@ -1,5 +1,6 @@
 """A made-up result with every part of the schema, for the page and the figures."""
 
+from made_up_examples import failures, margins, swapped, templates
 from made_up_interventions import (
     changed_nodes,
     matched_heads,
@@ -253,10 +254,13 @@ def made_up_result() -> Json:
             "conflicting_accuracy": number(-0.585),
         },
         "stages": stages(),
+        "margins": margins(LAYERS),
+        "templates": templates(),
         "alignment": not_matched(),
         "diff": {"nodes": [], "reason": "Heads were not matched."},
         "tests": {
             "threshold": {"regained": number(0.02, 0.03, 200)},
+            "swapped": swapped(),
             "removal": removal(),
             "necessity": necessity(),
             "transplant": null("the streams have different widths, 64 and 48"),
@@ -267,19 +271,7 @@ def made_up_result() -> Json:
             "stage": "m0",
             "sentences": ["Erosion: the student lost 0.59 (0.56 to 0.61).", "Loss on C: 0.31."],
         },
-        "failures": [
-            {
-                "id": "q0",
-                "cell": "N",
-                "truth": "entailment",
-                "teacher": 0.99,
-                "student": 0.03,
-                "input": {
-                    "premise": "<script>window.broken = true</script> the doctor & the nurse",
-                    "hypothesis": "</script><img src=x onerror=alert(1)> the physician slept",
-                },
-            }
-        ],
+        "failures": failures(),
         "limits": ["Which heads correspond to which.", "Where it was lost."],
     }
 

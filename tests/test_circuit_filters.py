@@ -16,6 +16,7 @@ from behavior.errors import DataError
 from circuits.compare.figures import ComparisonFigures, report_figures
 from circuits.compare.figures.circuit import circuit_figure, edge_traces
 from circuits.compare.figures.edges import ROW, circuit_edges, parts_of, select_edges
+from circuits.compare.page.edge_filters import AT_FIRST
 from circuits.compare.page.report import render, write_report
 from circuits.compare.reading import branch
 from circuits.compare.storage import Json
@@ -389,3 +390,49 @@ def test_rows_survive_the_page_as_json() -> None:
     rows = [row for trace in stored["data"] if trace.get("meta") for row in trace["customdata"]]
     assert len(rows) == 2 * len(circuit_edges(result_with(), ROLE))
     assert all(len(row) == len(ROW) for row in rows)
+
+
+BOTH = "[data-figure=circuits]"
+SHOWN_ROWS = f"""() => document.querySelector('{BOTH}').data
+    .filter((trace) => trace.meta && trace.mode === "markers" && trace.visible === true)
+    .flatMap((trace) => trace.customdata)"""
+
+
+class TestBothModelsInOneDrawing:
+    pytestmark = NEEDS_BROWSER
+    form = "form[data-filters=circuits]"
+
+    def rows(self, visit: Visit) -> list[dict[str, object]]:
+        found = visit.page.evaluate(SHOWN_ROWS)
+        return [dict(zip(ROW, row, strict=True)) for row in found]
+
+    def test_at_first_the_strongest_of_both_circuits_of_both_models_are_shown(
+        self, opened: Visit
+    ) -> None:
+        opened.page.click(f"{self.form} button[type=reset]")
+        settle(opened)
+        shown = self.rows(opened)
+        owners = {(str(row["label"]).split()[0], str(row["contrast"])) for row in shown}
+        assert owners == {(r, c) for r in ("teacher", "student") for c in ("core", "shortcut")}
+        ranks = [int(str(row["rank"])) for row in shown]
+        assert max(ranks) <= AT_FIRST and len(shown) == sum(
+            min(AT_FIRST, len([e for e in circuit_edges(result_with(), role) if e.contrast == c]))
+            for role in ("teacher", "student")
+            for c in ("core", "shortcut")
+        )
+
+    def test_core_and_shortcut_are_switched_and_strength_is_set_from_the_keyboard(
+        self, opened: Visit
+    ) -> None:
+        opened.page.uncheck(f"{self.form} [value=shortcut]")
+        opened.page.focus(f"{self.form} input[type=range]")
+        opened.page.keyboard.press("Home")
+        opened.page.keyboard.press("ArrowRight")
+        settle(opened)
+        shown = self.rows(opened)
+        assert [row["contrast"] for row in shown] == ["core"] * 4
+        assert sorted(int(str(row["rank"])) for row in shown) == [1, 1, 2, 2]
+        assert opened.page.inner_text(f"{self.form} .state").startswith("4 of ")
+        opened.page.click(f"{self.form} button[type=reset]")
+        settle(opened)
+        assert opened.complaints == []

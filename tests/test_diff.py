@@ -180,6 +180,59 @@ def readers(plant: Plant, writer: str) -> set[str]:
     return {reader for name, _, reader in edges if name == writer}
 
 
+def without_range(model: ModelEffects) -> ModelEffects:
+    """The same effects of a model whose margins of A and L do not differ."""
+    noise = np.random.default_rng(5).standard_normal(N)
+    return ModelEffects(
+        model.effects, dict(zip(UNITS, (noise - noise.mean()).tolist(), strict=True))
+    )
+
+
+@pytest.mark.parametrize("which", ["teacher", "student"])
+def test_a_model_without_a_range_leaves_every_node_undetermined(which: str) -> None:
+    sides = {"teacher": model_of((0.4, 0.3, 0.0), 0), "student": model_of((0.1, 0.3, 0.2), 1)}
+    other = "student" if which == "teacher" else "teacher"
+    sides[which] = without_range(sides[which])
+    found = diff(sides["teacher"], sides["student"], [*ALONE, NodeGroup(("a0.h2",), ())])
+    assert [change.category for change in found] == ["undetermined"] * 3 + ["unalignable"]
+    for change in found:
+        stored = change.to_json()
+        assert change.difference.value is None
+        assert change.difference.reason == f"{which}: the model does not respond to either cue"
+        kept = stored["before" if other == "teacher" else "after"]
+        assert isinstance(kept, dict) and kept["value"] is not None
+        assert (change.q, change.stability) == (1.0, None)
+    table = change_table(found)
+    assert table["difference"].isna().all()
+
+
+def test_a_change_that_seeds_show_as_well_is_not_declared() -> None:
+    teacher, student = model_of((0.4, 0.3, 0.0), 0), model_of((0.25, 0.3, 0.2), 1)
+    twin = model_of((0.2, 0.3, 0.0), 2)
+    plain = diff(teacher, student)
+    assert [change.category for change in plain] == ["weakened", "preserved", "gained"]
+    assert {change.delta for change in plain} == {0.02}
+    for twins in (([twin], []), ([], [model_of((0.05, 0.3, 0.2), 2)])):
+        found = diff_nodes(teacher, student, ALONE, UNITS, TEMPLATES, twins=twins, n_resamples=500)
+        assert [change.category for change in found] == ["undetermined", "preserved", "gained"]
+        assert found[0].delta == pytest.approx(0.2, abs=0.03)
+        assert found[1].delta == pytest.approx(0.02, abs=0.01)
+        assert found[0].difference == plain[0].difference
+
+
+def test_equal_twins_change_nothing_and_twins_never_make_nodes_preserved() -> None:
+    teacher, student = model_of((0.4, 0.3, 0.0), 0), model_of((0.3, 0.3, 0.2), 1)
+    same = diff_nodes(
+        teacher, student, ALONE, UNITS, TEMPLATES, twins=([teacher], [student]), n_resamples=500
+    )
+    assert [c.to_json() for c in same] == [c.to_json() for c in diff(teacher, student)]
+    far = model_of((0.0, 0.3, 0.0), 2)
+    found = diff_nodes(
+        teacher, student, ALONE, UNITS, TEMPLATES, twins=([far], []), n_resamples=500
+    )
+    assert found[0].category == "undetermined"
+
+
 def test_units_that_were_not_measured_are_named() -> None:
     teacher = model_of((0.4, 0.3, 0.0), 0)
     with pytest.raises(DataError, match="Unit 'q999' was not measured on both models"):

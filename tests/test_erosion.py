@@ -223,6 +223,9 @@ def test_retention_of_no_debiasing_is_null(teacher: QuadAnswers, student: QuadAn
     assert retention(teacher, teacher, student, resamples).reason == (
         "the spurious shares of the plain and the debiased teacher do not differ"
     )
+    debiased, hardly = (simulate_answers(20.0, size, seed=3, n=400) for size in (0.0, 9.0))
+    reason = retention(hardly, debiased, debiased, _resample(debiased)).reason or ""
+    assert "hardly differ" in reason and "next to no debiasing to keep" in reason
     silent = simulate_answers(0.0, 0.0)
     assert (retention(silent, teacher, student, resamples).reason or "").startswith("teacher_plain")
 

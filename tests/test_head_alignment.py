@@ -180,10 +180,11 @@ def test_effects_that_are_known_are_taken_and_give_the_same() -> None:
 
 def test_a_twin_is_one_more_null_and_an_equal_one_cannot_be_beaten() -> None:
     model, pairs = model_of("bert"), pairs_of("bert")
-    found = align_heads(model, model, pairs, twins=[model], n_untrained=1)
-    assert found.null is not None and "twin 0" in found.null.nulls
-    assert found.level == "stages"
-    assert "does not exceed" in found.reason
+    for side, twins in (("teacher", {"twins": [model]}), ("student", {"student_twins": [model]})):
+        found = align_heads(model, model, pairs, **twins, n_untrained=1)
+        assert found.null is not None and f"{side} twin 1" in found.null.nulls
+        assert found.level == "stages"
+        assert "does not exceed" in found.reason and "1 of another seed" in found.reason
 
 
 def test_json_and_table_hold_every_head_once() -> None:

@@ -13,7 +13,7 @@ from modelmaking import make_bert
 from results import made_up_result, number
 
 from behavior.estimates import Estimate
-from circuits.compare import Comparison, components, heatmaps, pipeline
+from circuits.compare import Comparison, components, heatmaps, pipeline, roles
 from circuits.compare.__main__ import main
 from circuits.compare.options import read_options
 from circuits.compare.several.overview import render, write_overview
@@ -63,8 +63,17 @@ def test_each_student_has_what_it_has_alone(
         patched.append(model.name)
         return patch(model, *given, **options)
 
+    opened: list[str] = []
+    load = roles.load_checkpoint
+
+    def loaded(reference, **options):  # type: ignore[no-untyped-def]
+        opened.append(reference)
+        return load(reference, **options)
+
     monkeypatch.setattr(components, "patch_nodes", counted)
+    monkeypatch.setattr(roles, "load_checkpoint", loaded)
     assert main(["big", "one", "two", "big", *QUICK, "--out", "all", "--json"]) == 0
+    assert sorted(opened) == ["big", "one", "two"], "each once, the teacher for all students"
     said = json.loads(capsys.readouterr().out)
     assert patched.count("big") == 2, "a contrast each, once for all students"
     assert patched.count("one") == patched.count("two") == 2

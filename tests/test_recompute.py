@@ -1,195 +1,31 @@
 """Numbers of `result.json`, drawn at random, recomputed from `arrays.safetensors` alone.
 
-Nothing of the packages is used for this but reading the two files: every formula stands here once
-more, in plain numpy. `result["task"]` says in which order the rows are.
+Nothing of the packages is used for this but reading the two files: every formula stands once more
+in `recomputing` and `recomputing_interventions`, in plain numpy. `result["task"]` and
+`result["tests"]` say in which order the rows are.
 """
 
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from comparing import TWO_WAY, write_quads
 from modelmaking import make_bert
-from safetensors.numpy import load_file
+from recomputing import Recomputed
+from recomputing_interventions import Intervened, intervention_numbers
 
 from circuits.compare import compare_models
+from circuits.plants import changes
+from patching import load_checkpoint
 
 N_NUMBERS = 50
-CELLS = "ANCL"
-SAYS_LABEL = {"core_AC": (1, 0), "core_NL": (1, 0), "transfer": (1, 0), "shortcut": (1, 0, 1, 0)}
 NOT_FROM_ARRAYS = re.compile(
-    # Of models that were run again with something changed, and of fits on resampled data.
+    # Of models that were run again with something changed (see below), of fits on resampled data.
     r"tests\.|alignment\.|diff\.|models\.\w+\.circuits\.|task\.|.*\.pearson|.*\.ece|config"
     r"\.|provenance\.|failures\.|verdict\.|limits\."
 )
-
-
-class Recomputed:
-    """Every number again, from the stored arrays."""
-
-    def __init__(self, folder: Path) -> None:
-        self.result = json.loads((folder / "result.json").read_text())
-        self.arrays = {
-            name: values.astype(np.float64)
-            for name, values in load_file(folder / "arrays.safetensors").items()
-        }
-        task = self.result["task"]
-        self.label = np.array([task["labels"].index(name) for name in task["label"]])
-        self.foil = np.array([task["labels"].index(name) for name in task["foil"]])
-
-    def logits(self, role: str) -> np.ndarray:
-        """[quad, cell, label]; the classes of these models are the labels of the task."""
-        assert self.result["models"][role]["spec"]["classes"] == self.result["task"]["labels"]
-        return np.stack([self.arrays[f"{role}.logits.{cell}"] for cell in CELLS], axis=1)
-
-    def truth(self) -> np.ndarray:
-        return np.stack([self.label, self.label, self.foil, self.foil], axis=1)
-
-    def margins(self, role: str) -> np.ndarray:
-        rows = np.arange(len(self.label))
-        logits = self.logits(role)
-        return logits[rows, :, self.label] - logits[rows, :, self.foil]
-
-    def p(self, role: str) -> np.ndarray:
-        return 1 / (1 + np.exp(-self.margins(role)))
-
-    def right(self, role: str) -> np.ndarray:
-        return self.logits(role).argmax(-1) == self.truth()
-
-    def softmax(self, role: str) -> np.ndarray:
-        powers = np.exp(self.logits(role))
-        return powers / powers.sum(-1, keepdims=True)
-
-    def behavior(self, role: str, name: str) -> float:
-        a, n, c, low = (self.margins(role) if name.endswith("_logits") else self.p(role)).mean(0)
-        right, p = self.right(role), self.p(role)
-        core, shortcut = (a - c + n - low) / 2, (a - n + c - low) / 2
-        aligned, conflicting = right[:, [0, 3]].mean(), right[:, [1, 2]].mean()
-        found = {
-            "core_effect": core, "shortcut_effect": shortcut, "total_range": a - low,
-            "interaction": (a - c) - (n - low), "mean_margin": (a + n + c + low) / 4,
-            "spurious_share": shortcut / (core + shortcut), "aligned_accuracy": aligned,
-            "conflicting_accuracy": conflicting, "spurious_gap": aligned - conflicting,
-            "ood_accuracy": right.mean(), "min_AC_accuracy": right[:, [0, 2]].mean(0).min(),
-            "accuracy_gap_AC": right[:, 0].mean() - right[:, 2].mean(),
-            "auc": auc(p[:, [0]], p[:, [2]]), "auc_NL": auc(p[:, [1]], p[:, [3]]),
-            "auc4": auc(p[:, :2], p[:, 2:]),
-        }  # fmt: skip
-        found |= distribution(self.softmax(role), right)
-        return found[name.removesuffix("_logits")]
-
-    def group(self, role: str, cell: str, name: str) -> float:
-        i = CELLS.index(cell)
-        right = self.right(role)[:, i]
-        found = {"accuracy": right.mean(), "margin": self.margins(role)[:, i].mean(),
-                 "probability": self.p(role)[:, i].mean()}  # fmt: skip
-        return (found | distribution(self.softmax(role)[:, i], right))[name]
-
-    def loss(self, name: str) -> float:
-        gained = (self.p("student") - self.p("teacher")).mean(0)
-        found = {"C": gained[2], "N": -gained[1]}
-        return found.get(name, (gained[2] - gained[1]) / 2)
-
-    def agreement(self, group: str, split: str, name: str) -> float:
-        teacher, student = (self.logits(role).argmax(-1) for role in ("teacher", "student"))
-        columns = list(CELLS) if group == "all" else [group]
-        kept = np.zeros_like(teacher, dtype=bool)
-        kept[:, [CELLS.index(cell) for cell in columns]] = True
-        right = self.right("teacher")
-        kept &= {"all": right | True, "teacher_right": right, "teacher_wrong": ~right}[split]
-        p, q = (self.softmax(role)[kept] for role in ("teacher", "student"))
-        same = float((teacher == student)[kept].mean())
-        chance = sum((teacher[kept] == k).mean() * (student[kept] == k).mean() for k in range(2))
-        middle = (p + q) / 2
-        return {
-            "rate": same,
-            "kappa": (same - chance) / (1 - chance) if chance < 1 else np.nan,
-            "kl": kl(p, q),
-            "js": (kl(p, middle) + kl(q, middle)) / 2,
-        }[name]
-
-    def retention(self) -> float:
-        plain, teacher, student = (
-            self.behavior(role, "spurious_share")
-            for role in ("teacher_plain", "teacher", "student")
-        )
-        return (plain - student) / (plain - teacher)
-
-    def effect(self, role: str, array: str, node: str, unit: str) -> float:
-        """Mean of a column: of a head [pair, row, head], of an MLP or a row [pair, row]."""
-        numbers = [int(number) for number in re.findall(r"\d+", node)]
-        mean = self.arrays[array][(slice(None), *numbers)].mean()
-        margins = self.margins(role).mean(0)
-        return float(mean if unit == "logits" else mean / (margins[0] - margins[3]))
-
-    def number(self, path: str) -> float:
-        match path.split("."):
-            case ["models", role, "behavior", name, "value"]:
-                return self.behavior(role, name)
-            case ["models", role, "groups", cell, name, "value"]:
-                return self.group(role, cell, name)
-            case ["losses", name, "value"]:
-                return self.loss(name)
-            case ["erosion", name, "value"]:
-                return self.behavior("student", name) - self.behavior("teacher", name)
-            case ["retention", "value"]:
-                return self.retention()
-            case ["agreement", group, split, name, "value"]:
-                return self.agreement(group, split, name)
-            case ["models", role, kind, contrast, "nodes", *node, "value"]:
-                unit = "logits" if node[-1] == "logits" else "share"
-                name = ".".join(part for part in node if part != "logits")
-                return self.effect(role, *self.column(role, kind, contrast, name), unit)
-            case ["stages", row, name, "value"]:
-                return self.stage(self.result["stages"][int(row)], name)
-            case _:
-                raise AssertionError(f"no formula for {path}")
-
-    def column(self, role: str, kind: str, contrast: str, node: str) -> tuple[str, str]:
-        if kind == "direct":
-            writers = list(self.result["models"][role]["direct"][contrast]["nodes"])
-            return f"{role}.direct.{contrast}", str(writers.index(node))
-        if node.startswith("m"):
-            return f"{role}.mlps.{contrast}", node
-        middle = "" if kind == "effects" else "attribution."
-        return f"{role}.{middle}{contrast}", node
-
-    def stage(self, row: dict[str, Any], name: str) -> float:
-        model, stage = row["model"], row["stage"]
-        if name.startswith("layer_"):
-            _, contrast, *rest = name.split("_")
-            what = next((part for part in rest if part != "logits"), "layers")
-            unit = "logits" if "logits" in rest else "share"
-            return self.effect(model, f"{model}.{what}.{contrast}", stage, unit)
-        question = name.removesuffix("_auc")
-        margins = self.arrays[f"{model}.probe.{stage}.{question}"]
-        wanted = np.array(SAYS_LABEL[question], dtype=bool)
-        if name.endswith("_auc"):
-            return auc(margins[:, wanted], margins[:, ~wanted])
-        return float(((margins >= 0) == wanted).mean())
-
-
-def auc(above: np.ndarray, below: np.ndarray) -> float:
-    differences = above.reshape(-1, 1) - below.reshape(1, -1)
-    return float((differences > 0).mean() + (differences == 0).mean() / 2)
-
-
-def kl(p: np.ndarray, q: np.ndarray) -> float:
-    return float((p * np.log(p / q)).sum(-1).mean())
-
-
-def distribution(p: np.ndarray, right: np.ndarray) -> dict[str, float]:
-    confidence = p.max(-1)
-    return {
-        "confidence": float(confidence.mean()),
-        "confidence_when_right": float(confidence[right].mean()) if right.any() else np.nan,
-        "confidence_when_wrong": float(confidence[~right].mean()) if (~right).any() else np.nan,
-        "entropy": float(-(p * np.log(p)).sum(-1).mean()),
-    }
 
 
 def stored_numbers(part: Any, path: str = "") -> Iterator[tuple[str, float]]:
@@ -249,3 +85,51 @@ def test_scores_of_drawn_edges_are_those_of_the_arrays(found: Recomputed) -> Non
             for edge in circuit["circuit"]["edges"]:
                 place = model["edges"].index(edge["edge"])
                 assert scores[place] == pytest.approx(edge["score"], rel=1e-4, abs=1e-7)
+
+
+@pytest.fixture(scope="module")
+def intervened(tmp_path_factory: pytest.TempPathFactory) -> Intervened:
+    """The teacher against itself with one idle head turned round and up until it disturbs."""
+    home = tmp_path_factory.mktemp("interventions")
+    student = changes.scale_head(load_checkpoint("teacher", check=False), "a2.h3", -12.0)
+    student.hf.save_pretrained(home / "student")
+    student.tokenizer.save_pretrained(home / "student")
+    comparison = compare_models(
+        "teacher",
+        home / "student",
+        task="nli-overlap",
+        n_pairs=100,
+        n_examples=20,
+        n_probe_quads=0,
+        n_resamples=50,
+        discovery="none",
+        check=False,
+    )
+    comparison.save(home / "out", figures=False)
+    return Intervened(home / "out")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_fifty_numbers_of_alignment_diff_and_tests_follow_from_the_arrays(
+    intervened: Intervened, seed: int
+) -> None:
+    every = list(intervention_numbers(intervened.result))
+    chosen = np.random.default_rng(seed).choice(len(every), N_NUMBERS, replace=False)
+    for path, value in (every[i] for i in chosen):
+        assert intervened.number(path) == pytest.approx(value, rel=2e-4, abs=5e-5), path
+
+
+def test_one_number_of_each_kind_of_intervention_follows_from_the_arrays(
+    intervened: Intervened,
+) -> None:
+    kinds: dict[str, tuple[str, float]] = {}
+    for path, value in intervention_numbers(intervened.result):
+        kinds.setdefault(re.sub(r"\d+", "0", path), (path, value))
+    covered = {".".join(path.split(".")[:2]) for path in kinds}
+    assert covered >= {
+        *("tests.removal", "tests.necessity", "tests.transplant", "tests.threshold"),
+        *("alignment.null", "alignment.links", "alignment.fates", "alignment.totals"),
+        *("alignment.basis", "diff.nodes", "diff.distances"),
+    }
+    for path, value in kinds.values():
+        assert intervened.number(path) == pytest.approx(value, rel=2e-4, abs=5e-5), path

@@ -56,22 +56,24 @@ def test_nothing_is_asked_of_a_network(desktop: Visit, page_file: Path) -> None:
 
 def test_example_text_stays_text(desktop: Visit) -> None:
     assert desktop.page.evaluate("window.broken") is None
-    assert desktop.page.query_selector("table.texts img") is None
+    assert desktop.page.evaluate("window.shaded") is None
+    assert desktop.page.query_selector(".case img, .case script") is None
     assert desktop.page.get_by_text("<script>window.broken = true</script>").count() == 1
+    assert desktop.page.get_by_text("<script>window.shaded = true</script>").count() == 2
 
 
 def test_an_image_is_shown_and_anything_else_stays_text(browser: Browser, tmp_path: Path) -> None:
     uri = encode_data_uri(np.full((8, 6, 3), 200, dtype=np.uint8))
     write_report(tmp_path, made_up_image_result(uri))
     visit = Visit(browser, tmp_path / "report.html", 360)
-    image = visit.page.locator("table.texts img")
+    image = visit.page.locator(".case img")
     assert image.evaluate("i => [i.naturalWidth, i.naturalHeight]") == [6, 8]
     assert image.get_attribute("alt") == "cell C, truth 3"
     assert visit.complaints == []
     assert all(url.startswith(("file:", "data:")) for url in visit.requests)
     write_report(tmp_path, made_up_image_result('http://x/y.png"><script>window.broken=1</script>'))
     other = Visit(browser, tmp_path / "report.html", 1280)
-    assert other.page.locator("table.texts img").count() == 0
+    assert other.page.locator(".case img").count() == 0
     assert other.page.evaluate("window.broken") is None
 
 

@@ -45,6 +45,7 @@ STEPS = [
     *(f"circuits of {role}, {c}" for role in ("teacher", "student") for c in ("core", "shortcut")),
     *(f"stages of {model}" for model in ("teacher", "student")),
     *(f"stages of untrained {role}" for role in ("teacher", "student")),
+    *(f"margins by depth of {role}" for role in ("teacher", "student")),
     "matching heads",
     "interventions on the student",
     "interventions on the teacher",
@@ -149,7 +150,7 @@ class Differing(Steps):
 @pytest.mark.parametrize(
     ("changes", "part", "again"),
     [
-        ({"n_resamples": 60}, "number of resamples", (*STEPS[6:10], *STEPS[14:])),
+        ({"n_resamples": 60}, "number of resamples", (*STEPS[6:10], *STEPS[16:])),
         ({"discovery": "clean_corrupted"}, "discovery", STEPS[6:10]),
         ({"direction": "denoise"}, "direction", STEPS[2:10]),
         ({"n_probe_quads": 60}, "data", STEPS[10:14]),

@@ -264,7 +264,8 @@ def test_the_command_writes_both_files_and_a_table(
     given = [*map(str, runs), "--out", str(out)]
     assert main(given) == 0
     printed = capsys.readouterr().out
-    assert {path.name for path in out.iterdir()} == {"summary.json", "summary.html"}
+    written = {path.name for path in out.iterdir()}
+    assert written == {"summary.json", "summary.html", "plotly.min.js"}
     assert "recipe over 4 seeds: erosion" in printed
     assert "A verdict about two checkpoints asks whether these weights differ" in printed
     assert max(map(len, printed.splitlines()[:-1])) <= 100

@@ -17,6 +17,7 @@ from circuits.compare.evidence import Evidence
 from circuits.compare.roles import require_finite
 from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
+from circuits.compare.twins import Twins
 from patching import PatchableModel
 
 
@@ -75,19 +76,49 @@ def ask_models(
     for number, (role, model) in enumerate(models.items()):
         progress.step(number, len(models))
         if id(model) not in known:
-            asked = {
-                "model": model,
-                "readout": readouts[role],
-                "data": (evidence.quads, evidence.pairs, evidence.examples),
-                "batch size": config.batch_size,
-            }
-            known[id(model)] = steps.run(
-                f"answers of {role.replace('_', ' ')}",
-                asked,
-                partial(_ask, model, readouts[role], evidence, config.batch_size),
-            )
+            known[id(model)] = _asked(role, model, readouts[role], evidence, config, steps)
         answers[role] = known[id(model)]
     return answers
+
+
+def ask_twins(
+    twins: Twins,
+    evidence: Evidence,
+    config: ComparisonConfig,
+    progress: Progress,
+    steps: Steps = UNSTORED,
+) -> dict[str, RoleAnswers]:
+    """Answers of every twin, by its name.
+
+    Raises:
+        CheckpointError: If a model answers with NaN.
+    """
+    answers: dict[str, RoleAnswers] = {}
+    for number, twin in enumerate(twins):
+        progress.step(number, len(twins))
+        answers[twin.name] = _asked(twin.name, twin.model, twin.readout, evidence, config, steps)
+    return answers
+
+
+def _asked(
+    name: str,
+    model: PatchableModel,
+    readout: Readout,
+    evidence: Evidence,
+    config: ComparisonConfig,
+    steps: Steps,
+) -> RoleAnswers:
+    asked = {
+        "model": model,
+        "readout": readout,
+        "data": (evidence.quads, evidence.pairs, evidence.examples),
+        "batch size": config.batch_size,
+    }
+    return steps.run(
+        f"answers of {name.replace('_', ' ')}",
+        asked,
+        partial(_ask, model, readout, evidence, config.batch_size),
+    )
 
 
 def _ask(

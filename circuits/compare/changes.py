@@ -37,7 +37,7 @@ class NodeChange:
         group: The nodes.
         contrast: Core or shortcut.
         category: See `circuits.compare.diff`.
-        before: Effect in the teacher, share of its total range; null without a node.
+        before: Effect in the teacher, share of its total range; null without such a range.
         after: The same of the student.
         difference: After minus before.
         p: Of a difference within +-delta; 1 where nothing was tested.
@@ -45,6 +45,7 @@ class NodeChange:
         stability: Share of resamples that say the same.
         origin: Whether the student's node itself answers differently; None where that cannot be
             asked.
+        delta: Difference that had to be exceeded; larger than the usual where seed twins differ.
     """
 
     group: NodeGroup
@@ -57,6 +58,7 @@ class NodeChange:
     q: float
     stability: float | None
     origin: Origin | None = None
+    delta: float = 0.02
 
     @property
     def is_change(self) -> bool:
@@ -77,6 +79,7 @@ class NodeChange:
             "p": self.p,
             "q": self.q,
             "stability": self.stability,
+            "delta": self.delta,
         }
 
 

@@ -33,7 +33,8 @@ class Comparison:
         result: Every number, under the names of `result.json`.
         arrays: Per-example arrays, from which the numbers can be recomputed: `<role>.core` and
             `<role>.shortcut` [pair, row, head] in logits, `<role>.attribution.<contrast>` alike,
-            `<role>.logits.<cell>` [quad, class] and more, in the order of `result["task"]`.
+            `<role>.logits.<cell>` [quad, class] and more, in the order of `result["task"]`;
+            `circuits.compare.causal.numbers` lists those of `alignment`, `diff` and `tests`.
     """
 
     result: Json

@@ -46,6 +46,8 @@ class ComparisonConfig:
         teacher_plain: The teacher's architecture trained without debiasing, or None.
         student_plain: The student's architecture trained without teacher and debiasing, or None.
         student_debiased: The student's architecture debiased directly, or None.
+        teacher_twins: Models of the teacher's recipe from other seeds.
+        student_twins: Models of the student's recipe from other seeds.
         task: Name for `behavior.load_task`; None takes the one the checkpoints name.
         examples: File to read instead of a named task, or that the named task reads.
         checkpoints: Path of a checkpoints.yaml; None looks in the usual places.
@@ -65,7 +67,8 @@ class ComparisonConfig:
             `none` leaves circuits and direct paths out.
         interventions: Whether heads are matched, taken away and transplanted.
         check: Whether each model proves on load that its architecture is declared rightly.
-        delta: Difference in probability below which two models count as equal.
+        delta: Difference in probability below which two models count as equal. Twins of the
+            teacher give another one, see `circuits.compare.twins`.
     """
 
     teacher: str
@@ -73,6 +76,8 @@ class ComparisonConfig:
     teacher_plain: str | None = None
     student_plain: str | None = None
     student_debiased: str | None = None
+    teacher_twins: tuple[str, ...] = ()
+    student_twins: tuple[str, ...] = ()
     task: str | None = None
     examples: str | None = None
     checkpoints: str | None = None
@@ -113,6 +118,13 @@ class ComparisonConfig:
             )
         if not 0 < self.delta < 1:
             raise CircuitsError(f"delta is {self.delta}. Give a probability between 0 and 1.")
+        given = (self.teacher, self.student, *self.teacher_twins, *self.student_twins)
+        for place, twin in enumerate(given[2:], start=2):
+            if twin in given[:place]:
+                raise CircuitsError(
+                    f"The twin {twin!r} is given twice, or is teacher or student itself. A twin "
+                    "is a model of the same recipe from another seed."
+                )
 
     @property
     def n_quads(self) -> int:
@@ -123,9 +135,16 @@ class ComparisonConfig:
         """What was given for one role."""
         return cast(str | None, getattr(self, role))
 
+    def twins(self, role: Role) -> tuple[str, ...]:
+        """The twins of teacher or student; no other role has any."""
+        return {"teacher": self.teacher_twins, "student": self.student_twins}.get(role, ())
+
     def to_json(self) -> dict[str, object]:
-        """All fields, in order."""
-        return asdict(self)
+        """All fields, in order, as JSON has them."""
+        return {
+            name: list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, stored: dict[str, object]) -> "ComparisonConfig":
@@ -140,4 +159,10 @@ class ComparisonConfig:
                 f"The stored config has the unknown field {unknown[0]!r}. It was written by "
                 "another version; run the comparison again."
             )
-        return cls(**cast(dict[str, "str"], stored))  # pyright: ignore[reportArgumentType]
+        values = {name: _tupled(value) for name, value in stored.items()}
+        return cls(**cast(dict[str, "str"], values))  # pyright: ignore[reportArgumentType]
+
+
+def _tupled(value: object) -> object:
+    """JSON has lists where the config has tuples."""
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value

@@ -15,8 +15,12 @@ that matters:
     gained         more than the teacher's beyond delta, q < .05; so is every change of a node whose
                    effect in the teacher is itself smaller than delta, where a sign is chance
     merged, split  preserved, with several nodes of the teacher, or of the student
-    undetermined   none of these can be shown
+    undetermined   none of these can be shown; so is everything if the total range of a model
+                   cannot be told from zero, because there is nothing to take shares of
     unalignable    a node without a counterpart
+
+Where models have seed twins, delta of a node is at least the largest difference that its share
+shows between two seeds, of the teacher or of the student; "preserved" is not made easier by it.
 
 q controls the false-discovery rate over all tests that are made (Benjamini and Hochberg 1995).
 *Stability* is the share of resamples in which the difference is beyond delta on the same side (of
@@ -30,6 +34,7 @@ import numpy as np
 from jaxtyping import Float
 
 from behavior.errors import DataError
+from behavior.estimates import Estimate
 from behavior.examples import CONTRASTS, Contrast
 from behavior.resampling import Resamples, replicate_means, resample_units
 from behavior.statistics import (
@@ -39,6 +44,7 @@ from behavior.statistics import (
     estimate_means,
 )
 from circuits.compare.changes import Category, NodeChange, NodeGroup
+from circuits.compare.relative import total_range
 from patching import Effects
 
 LEVEL = 0.05
@@ -65,6 +71,10 @@ class _Unitwise:
     effects: Float[np.ndarray, "unit group"]
     ranges: Float[np.ndarray, " unit"]
 
+    def missing(self, drawn: Resamples) -> str:
+        """Why there are no shares: the range has no interval, or it reaches zero."""
+        return total_range(self.ranges, drawn).reason or ""
+
     def shares(self) -> Float[np.ndarray, "unit group"]:
         """Values whose mean is the share, and which vary as it does."""
         size = self.ranges.mean()
@@ -80,6 +90,7 @@ def diff_nodes(
     templates: Mapping[str, str],
     *,
     delta: float = DELTA,
+    twins: tuple[Sequence[ModelEffects], Sequence[ModelEffects]] = ((), ()),
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> list[NodeChange]:
@@ -92,6 +103,8 @@ def diff_nodes(
         units: That test.
         templates: Of all units.
         delta: Smallest difference that matters, as a share of the total range.
+        twins: Effects of twins of the teacher and of the student, whose nodes are those of their
+            model by name.
         n_resamples: Bootstrap resamples.
         seed: Of them.
 
@@ -107,7 +120,16 @@ def diff_nodes(
                 _unitwise(side, contrast, [getattr(g, role) for g in groups], names)
                 for side, role in ((teacher, "teacher"), (student, "student"))
             ]
-            found += _judge(groups, contrast, sides[0], sides[1], drawn, delta)
+            seeds = [
+                [
+                    _unitwise(twin, contrast, [getattr(g, role) for g in groups], names)
+                    for twin in of
+                ]
+                for of, role in zip(twins, ("teacher", "student"), strict=True)
+            ]
+            spread = np.max([_spread(sides[i], seeds[i], drawn) for i in (0, 1)], axis=0)
+            margins = np.maximum(spread, delta)
+            found += _judge(groups, contrast, sides[0], sides[1], drawn, delta, margins)
     return _control(found)
 
 
@@ -132,6 +154,16 @@ def _unitwise(
     return _Unitwise(totals / counts[:, None], np.array([side.ranges[name] for name in names]))
 
 
+def _spread(
+    own: _Unitwise, twins: Sequence[_Unitwise], drawn: Resamples
+) -> Float[np.ndarray, " group"]:
+    """Largest difference of the shares between two seeds; of those that have a range."""
+    ranged = [each for each in (own, *twins) if not each.missing(drawn)]
+    if len(ranged) < 2:
+        return np.zeros(own.effects.shape[1])
+    return np.ptp([each.shares().mean(0) for each in ranged], axis=0)
+
+
 def _judge(
     groups: Sequence[NodeGroup],
     contrast: Contrast,
@@ -139,12 +171,16 @@ def _judge(
     after: _Unitwise,
     drawn: Resamples,
     delta: float,
+    margins: Float[np.ndarray, " group"],
 ) -> list[NodeChange]:
+    missing = {"teacher": before.missing(drawn), "student": after.missing(drawn)}
+    if any(missing.values()):
+        return _without_range(groups, contrast, (before, after), missing, drawn, margins)
     shares = [before.shares(), after.shares()]
     difference = shares[1] - shares[0]
     estimates = [estimate_means(each, drawn) for each in (*shares, difference)]
     beyond, equal = (
-        beyond_test(difference, delta, drawn),
+        _beyond(difference, margins, drawn),
         equivalence_test(difference, delta, drawn),
     )
     silent = equivalence_test(shares[1], delta, drawn)
@@ -152,13 +188,15 @@ def _judge(
     replicates = replicate_means(drawn.totals(difference), drawn.totals(ones), drawn)[1:]
     found: list[NodeChange] = []
     for i, group in enumerate(groups):
-        category = _direction(difference[:, i].mean(), shares[0][:, i].mean(), delta)
+        mean, margin = float(difference[:, i].mean()), float(margins[i])
+        category = _direction(mean, shares[0][:, i].mean(), delta)
         if equal[i] < LEVEL:
             category = _kept(group)
         elif category == "weakened" and silent[i] < LEVEL:
             category = "lost"
         if not (group.teacher and group.student):
             category = "unalignable"
+        kept = category in ("preserved", "merged", "split")
         found.append(
             NodeChange(
                 group,
@@ -167,10 +205,57 @@ def _judge(
                 *(each[i] for each in estimates),
                 p=float(np.nan_to_num(beyond[i], nan=1.0)),
                 q=1.0,
-                stability=_stability(replicates[:, i], difference[:, i].mean(), category, delta),
+                stability=_stability(replicates[:, i], mean, category, delta if kept else margin),
+                delta=margin,
             )
         )
     return found
+
+
+def _beyond(
+    difference: Float[np.ndarray, "unit group"],
+    margins: Float[np.ndarray, " group"],
+    drawn: Resamples,
+) -> Float[np.ndarray, " group"]:
+    """P values of differences beyond each group's own margin."""
+    p = np.ones(len(margins))
+    for margin in np.unique(margins):
+        same = margins == margin
+        p[same] = beyond_test(difference[:, same], float(margin), drawn)
+    return p
+
+
+def _without_range(
+    groups: Sequence[NodeGroup],
+    contrast: Contrast,
+    sides: tuple[_Unitwise, _Unitwise],
+    missing: Mapping[str, str],
+    drawn: Resamples,
+    margins: Float[np.ndarray, " group"],
+) -> list[NodeChange]:
+    """Every group as undetermined, with the shares of the model that has a range."""
+    n = len(sides[0].ranges)
+    shares = [
+        [Estimate.null(reason, n)] * len(groups) if reason else estimate_means(side.shares(), drawn)
+        for side, reason in zip(sides, missing.values(), strict=True)
+    ]
+    role = next(role for role, reason in missing.items() if reason)
+    none = Estimate.null(f"{role}: {missing[role]}", n)
+    return [
+        NodeChange(
+            group,
+            contrast,
+            "undetermined" if group.teacher and group.student else "unalignable",
+            before,
+            after,
+            none,
+            p=1.0,
+            q=1.0,
+            stability=None,
+            delta=float(margin),
+        )
+        for group, before, after, margin in zip(groups, *shares, margins, strict=True)
+    ]
 
 
 def _direction(difference: float, before: float, delta: float) -> Category:
@@ -196,7 +281,11 @@ def _stability(
 
 def _control(found: Sequence[NodeChange]) -> list[NodeChange]:
     """Q over all tests of matched groups; what does not survive is undetermined."""
-    tested = [i for i, change in enumerate(found) if change.category != "unalignable"]
+    tested = [
+        i
+        for i, change in enumerate(found)
+        if change.category != "unalignable" and change.difference.value is not None
+    ]
     if not tested:
         return list(found)
     q = dict(zip(tested, benjamini_hochberg(np.array([found[i].p for i in tested])), strict=True))

@@ -1,7 +1,7 @@
 """Student against teacher on quads: differences, and the verdict that follows from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from behavior.threshold import ThresholdRefit, threshold_refit
 from circuits.compare.asking import RoleAnswers
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.measuring import Draws, RoleMeasures
+from circuits.compare.twins import Delta
 from circuits.compare.verdict import BehaviorEvidence, Verdict, decide, undecided
 from circuits.compare.wording import GONE
 
@@ -84,7 +85,7 @@ def example_agreement(
 def judge(
     measures: Mapping[Role, RoleMeasures],
     differences: Differences | None,
-    config: ComparisonConfig,
+    delta: Delta,
     modality: str = "text",
 ) -> Verdict:
     """The verdict on behavior; the modality of the inputs decides only words."""
@@ -92,7 +93,7 @@ def judge(
         return undecided(NO_QUADS)
     teacher, student = measures["teacher"].behavior, measures["student"].behavior
     losses, erosion = differences.answers["losses"], differences.answers["erosion"]
-    return decide(
+    verdict = decide(
         BehaviorEvidence(
             teacher_aligned=teacher["aligned_accuracy"],
             teacher_conflicting=teacher["conflicting_accuracy"],
@@ -103,10 +104,13 @@ def judge(
             loss=losses["mean"],
             auc4_loss=_negated(erosion["auc4"]),
             regained=differences.threshold["regained"],
-            delta=config.delta,
+            delta=delta.claimed,
+            equal=delta.equal,
             gone=GONE[modality],
         )
     )
+    said = [delta.sentence] if delta.sentence else []
+    return replace(verdict, sentences=(*verdict.sentences, *said))
 
 
 def _negated(estimate: Estimate) -> Estimate:

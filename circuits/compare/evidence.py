@@ -16,7 +16,7 @@ from behavior.inputs import ImageInput, Input
 from behavior.tasks import load_task, open_examples
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.roles import RoleEntry
-from circuits.compare.wording import ROLE_NAMES
+from circuits.compare.wording import model_name
 from patching import PatchableModel
 from patching.alignment import align_pairs, align_quads
 
@@ -102,8 +102,12 @@ def gather_evidence(task: Task[Any], config: ComparisonConfig) -> Evidence:
     )
 
 
-def align_evidence(evidence: Evidence, models: Mapping[Role, PatchableModel]) -> Evidence:
+def align_evidence(evidence: Evidence, models: Mapping[str, PatchableModel]) -> Evidence:
     """Keep what is token-aligned, and short enough, for every model; say what was dropped.
+
+    Args:
+        evidence: As it was gathered.
+        models: By role, and twins by their names.
 
     Raises:
         DataError: If quads or pairs were given and none is left, a model does not read inputs of
@@ -112,15 +116,16 @@ def align_evidence(evidence: Evidence, models: Mapping[Role, PatchableModel]) ->
     _check_kind(evidence, models)
     quads, pairs, examples = evidence.quads, dict(evidence.pairs), evidence.examples
     reports = dict(evidence.reports)
-    for role, model in _distinct(models).items():
-        examples, reports[f"{role} examples"] = _fitting(model, examples)
+    for name, model in _distinct(models).items():
+        said = model_name(name)
+        examples, reports[f"{name} examples"] = _fitting(model, examples)
         if quads:
             quads, report = align_quads(model, quads)
-            reports[f"{role} quads"] = f"{ROLE_NAMES[role]}: quads {report}"
+            reports[f"{name} quads"] = f"{said}: quads {report}"
             continue
         for contrast, given in list(pairs.items()):
             pairs[contrast], report = align_pairs(model, given)
-            reports[f"{role} {contrast} pairs"] = f"{ROLE_NAMES[role]}: {contrast} pairs {report}"
+            reports[f"{name} {contrast} pairs"] = f"{said}: {contrast} pairs {report}"
     return replace(
         evidence,
         quads=quads,
@@ -152,23 +157,23 @@ def _both_pairs(quads: Sequence[Quad[Input]]) -> dict[Contrast, Pairs[Input]]:
     return {contrast: pairs_from_quads(quads, contrast) for contrast in CONTRASTS}
 
 
-def _distinct(models: Mapping[Role, PatchableModel]) -> dict[Role, PatchableModel]:
-    """Each model once, under its first role."""
-    first: dict[int, Role] = {}
-    for role, model in models.items():
-        first.setdefault(id(model), role)
-    return {role: models[role] for role in first.values()}
+def _distinct(models: Mapping[str, PatchableModel]) -> dict[str, PatchableModel]:
+    """Each model once, under its first name."""
+    first: dict[int, str] = {}
+    for name, model in models.items():
+        first.setdefault(id(model), name)
+    return {name: models[name] for name in first.values()}
 
 
-def _check_kind(evidence: Evidence, models: Mapping[Role, PatchableModel]) -> None:
+def _check_kind(evidence: Evidence, models: Mapping[str, PatchableModel]) -> None:
     first = next(evidence.inputs(), None)
     if first is None:
         return
     given = "image" if isinstance(first, ImageInput) else "text"
-    for role, model in models.items():
+    for name, model in models.items():
         if model.spec.modality != given:
             raise DataError(
-                f"The {ROLE_NAMES[role]} {model.name!r} reads {_KINDS[model.spec.modality]}, but "
+                f"The {model_name(name)} {model.name!r} reads {_KINDS[model.spec.modality]}, but "
                 f"the inputs are {_KINDS[given]}. Give other models, or others with --examples."
             )
     images = (each for each in evidence.inputs() if isinstance(each, ImageInput))

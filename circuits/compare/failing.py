@@ -53,6 +53,12 @@ def _of_quads(
                     "truth": quad.truth(cell),
                     "input": describe_input(quad.cell(cell)),
                     **{role: float(values[i]) for role, values in given.items()},
+                    "answers": _said(
+                        evidence,
+                        {"teacher": teacher.answers, "student": student.answers},
+                        i,
+                        column,
+                    ),
                 }
             )
     return found
@@ -73,6 +79,7 @@ def _of_groups(
                     "truth": example.label,
                     "input": describe_input(example.input),
                     **{role: float(values[i]) for role, values in given.items()},
+                    "answers": _said(evidence, {"teacher": teacher, "student": student}, i, 0),
                 }
             )
     return found
@@ -91,3 +98,15 @@ def _surest(
     fails = teacher.right[:, column] & ~student.right[:, column]
     order = np.argsort(given["student"], kind="stable").tolist()
     return [i for i in order if fails[i]], given
+
+
+def _said(evidence: Evidence, answers: Mapping[Role, Answers], row: int, column: int) -> Json:
+    """What each model answers to one input, and how sure it is."""
+    labels = evidence.task.labels
+    return {
+        role: {
+            "label": labels[int(given.predictions[row, column])],
+            "confidence": float(given.confidence[row, column]),
+        }
+        for role, given in answers.items()
+    }

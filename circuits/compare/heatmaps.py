@@ -13,7 +13,7 @@ import plotly.io
 
 from circuits.compare.config import Role
 from circuits.compare.figures.heads import heads_figure, node_rows
-from circuits.compare.page.report import PLOTLY, copy_plotly
+from circuits.compare.page.scripts import PLOTLY, copy_plotly
 from circuits.compare.reading import Panel, pair, panels
 
 FOLDER = "heatmaps"

@@ -2,14 +2,21 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import cast
 
+from behavior.command_line import OneLineParser
 from behavior.errors import CircuitsError
-from circuits.compare.config import BACKENDS, DIRECTIONS, DISCOVERIES, DTYPES, ComparisonConfig
+from circuits.compare.config import (
+    BACKENDS,
+    DIRECTIONS,
+    DISCOVERIES,
+    DTYPES,
+    PAIR,
+    ComparisonConfig,
+)
 
 _DEFAULTS = ComparisonConfig("", "")
 
@@ -20,18 +27,10 @@ files, or a folder of images in groups (WILDS).
 
   python -m circuits.compare teacher student
   python -m circuits.compare teacher student-a student-b
+  python -m circuits.compare teacher student --teacher-twins runs/teacher/seed-1 runs/teacher/seed-2
   python -m circuits.compare ./vit-big ./vit-small --task digits
   python -m circuits.compare ./big ./small --examples pairs.jsonl --out runs/mine
 """
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2."""
-        sys.stderr.write(f"{self.prog}: {message}. See --help.\n")
-        raise SystemExit(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,12 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     )
     students = tuple(cast(list[str], given.pop("students")))
     _refuse_repeated(students)
-    config = ComparisonConfig(student=students[0], **given)
+    twins = {
+        f"{role}_twins": tuple(cast("list[str] | None", given.pop(f"{role}_twins")) or ())
+        for role in PAIR
+    }
+    _refuse_shared_twins(twins["student_twins"], students)
+    config = ComparisonConfig(student=students[0], **twins, **given)
     return Options(
         config=config,
         folder=folder if folder is not None else default_folder(config, len(students)),
@@ -134,6 +138,13 @@ def _add_companions(parser: argparse.ArgumentParser) -> None:
         ("--student-debiased", "the student's architecture, debiased without a teacher"),
     ):
         group.add_argument(option, metavar="M", help=text)
+    for role in PAIR:
+        group.add_argument(
+            f"--{role}-twins",
+            metavar="M",
+            nargs="+",
+            help=f"models of the {role}'s recipe from other seeds: what a seed alone changes",
+        )
     group.add_argument("--checkpoints", metavar="FILE", help="a checkpoints.yaml")
 
 
@@ -226,6 +237,14 @@ def _refuse_repeated(students: Sequence[str]) -> None:
         raise CircuitsError(f"The student {repeated[0]!r} is given twice. Give each student once.")
 
 
+def _refuse_shared_twins(twins: Sequence[str], students: Sequence[str]) -> None:
+    if twins and len(students) > 1:
+        raise CircuitsError(
+            f"--student-twins belong to one student, but {len(students)} were given. Compare each "
+            "student that has twins on its own."
+        )
+
+
 def whole(text: str) -> int:
     """A whole number, for an option."""
     try:
@@ -235,7 +254,11 @@ def whole(text: str) -> int:
 
 
 def short_name(model: str) -> str:
-    """A model's name as part of a folder's: the last part of a path or hub id."""
+    """A model's name as part of a folder's: the last part of a path or hub id.
+
+    Raises:
+        CircuitsError: If nothing of the name can stand in a folder's.
+    """
     name = model.rstrip("/").split("@")[0].rsplit("/", 1)[-1]
     cleaned = re.sub(r"[^\w.-]+", "-", name).strip("-.")
     if not cleaned:

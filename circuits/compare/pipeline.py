@@ -1,16 +1,16 @@
 """The comparison, step by step.
 
-1. Names become checkpoints, companions included; the task is opened; models are loaded.
+1. Names become checkpoints, companions and twins included; the task is opened; models are loaded.
 2. All models must have the task's labels; quads are kept if every model sees them aligned.
 3. Every model answers the same quads and in-domain examples; each answer is measured.
 4. Student against teacher: agreement, losses, erosion, a refitted threshold, retention.
-5. The verdict on behavior follows from a decision table.
+5. The verdict on behavior follows from a decision table; twins say how large a loss has to be.
 6. Heads, MLPs and whole rows of teacher and student are patched, core and shortcut, and heads
    attributed beside; without pairs, heads are ablated to their mean in each group.
 7. Edges of teacher and student are scored on some quads; circuits of all sizes are run live on
    others; direct paths are attributed exactly.
 8. On further quads weak linear probes say at which stage of each model, and of untrained nets,
-   the core feature and the shortcut can be read.
+   the core feature and the shortcut can be read; the classifier is asked at each stage as well.
 9. Heads are matched where the pair passes its null, sets of heads are taken away, and the
    teacher's nodes put into the student where their streams share a basis.
 10. Effects become shares of each model's own total range, with intervals.
@@ -25,20 +25,32 @@ import torch
 from behavior.examples import Task
 from behavior.readout import Readout
 from circuits.compare.ablating import ablate_pair, ablated_examples, summarize_ablations
-from circuits.compare.asking import ask_models
+from circuits.compare.asking import ask_models, ask_twins
+from circuits.compare.by_template import template_rows
 from circuits.compare.causal.intervening import intervene
-from circuits.compare.causal.numbers import describe_alignment, describe_tests
+from circuits.compare.causal.numbers import (
+    describe_alignment,
+    describe_tests,
+    intervention_arrays,
+)
 from circuits.compare.circuit_numbers import circuit_arrays, circuit_branches
 from circuits.compare.comparison import Comparison
 from circuits.compare.components import patch_pair
-from circuits.compare.config import ComparisonConfig, Role
+from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.differences import compare_roles, example_agreement, judge
 from circuits.compare.discovering import discover_pair
 from circuits.compare.estimating import summarize_attribution
 from circuits.compare.evidence import Evidence, align_evidence, gather_evidence, open_task
 from circuits.compare.explaining import locating, with_location, with_tests
 from circuits.compare.failing import failures
+from circuits.compare.failing_heads import explain_failures
 from circuits.compare.measuring import RoleMeasures, draw, measure_role
+from circuits.compare.profile.depth_margins import (
+    lens_of,
+    margin_arrays,
+    margin_rows,
+    read_margins,
+)
 from circuits.compare.profile.stage_reading import read_stages
 from circuits.compare.profile.stages import stage_rows
 from circuits.compare.relative import pair_ranges, summarize_pair
@@ -50,12 +62,31 @@ from circuits.compare.result import (
     gather_arrays,
     limits,
 )
-from circuits.compare.roles import Models, RoleEntry, load_roles, read_role_labels, resolve_roles
+from circuits.compare.roles import (
+    Models,
+    Opened,
+    RoleEntry,
+    load_roles,
+    read_role_labels,
+    resolve_roles,
+)
 from circuits.compare.running.cost import estimate_cost
 from circuits.compare.running.progress import Progress, Silent
 from circuits.compare.running.provenance import Clock, provenance
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import SCHEMA_VERSION, Json
+from circuits.compare.swapping import swapped_losses
+from circuits.compare.twin_cues import twin_arrays, twin_cues
+from circuits.compare.twins import (
+    Twins,
+    choose_delta,
+    describe_twins,
+    load_twins,
+    resolve_twins,
+    seed_answers,
+    twin_models,
+)
+from patching import PatchableModel
 
 
 class Prepared(NamedTuple):
@@ -66,12 +97,14 @@ class Prepared(NamedTuple):
         models: Opened.
         readouts: The task's labels among each model's classes.
         evidence: Inputs that every model can read.
+        twins: Of teacher and student, from other seeds.
     """
 
     roles: dict[Role, RoleEntry]
     models: Models
     readouts: dict[Role, Readout]
     evidence: Evidence
+    twins: Twins = ()
 
 
 def compare_models(
@@ -115,6 +148,7 @@ def run_comparison(
     command: str = "compare_models(...)",
     task: Task[Any] | None = None,
     steps: Steps = UNSTORED,
+    prepared: Prepared | None = None,
 ) -> Comparison:
     """Every step of a comparison, in order.
 
@@ -124,17 +158,19 @@ def run_comparison(
         command: As it was given, for the result.
         task: An opened task, instead of a named one.
         steps: Where results of expensive steps are kept, and taken from.
+        prepared: What `prepare` made of this config, if that was done already.
 
     Raises:
         CircuitsError: If anything given cannot be used.
     """
     clock = Clock()
-    roles, models, readouts, evidence = prepare(config, progress, task)
+    roles, models, readouts, evidence, twins = prepared or prepare(config, progress, task)
     draws = draw(evidence, config)
     progress.ready()
 
     progress.stage("ask every model")
     answers = ask_models(models, readouts, evidence, config, progress, steps)
+    others = ask_twins(twins, evidence, config, progress, steps)
 
     progress.stage("measure behavior")
     measures: dict[Role, RoleMeasures] = {
@@ -143,7 +179,13 @@ def run_comparison(
 
     progress.stage("compare student and teacher")
     differences = compare_roles(answers, draws, config)
-    verdict = judge(measures, differences, config, models["student"].spec.modality)
+    seeds = seed_answers(
+        {role: answers[role].quads for role in PAIR},
+        twins,
+        {name: given.quads for name, given in others.items()},
+    )
+    delta = choose_delta(seeds, draws.units, config.delta)
+    verdict = judge(measures, differences, delta, models["student"].spec.modality)
 
     effects = patch_pair(models, readouts, evidence.pairs, config, progress, steps)
     ablated = ablated_examples(evidence, config)
@@ -151,9 +193,12 @@ def run_comparison(
 
     circuits = discover_pair(models, readouts, evidence.pairs, config, progress, steps)
 
-    readings = read_stages(models, evidence, config, progress, steps)
+    readings = read_stages(models, evidence, config, progress, steps, twin_models(twins))
+    deep = read_margins(models, readouts, evidence, config, progress, steps)
 
-    tried = intervene(models, readouts, evidence, answers, effects, config, progress, steps)
+    tried = intervene(
+        models, readouts, evidence, answers, effects, config, progress, steps, (twins, others)
+    )
 
     progress.stage("intervals of effects")
     ranges = pair_ranges(answers, effects, draws)
@@ -176,13 +221,21 @@ def run_comparison(
         },
         "task": describe_task(evidence, ablated, readings.quads),
         "models": describe_models(roles, models, readouts, measures, components),
+        **describe_twins(twins, delta),
+        **twin_cues(twins, others, draws),
         **describe_differences(
-            differences, example_agreement(answers, draws), describe_tests(tried)
+            differences,
+            example_agreement(answers, draws),
+            {**describe_tests(tried), "swapped": swapped_losses(answers, config.seed)},
         ),
+        "templates": template_rows(answers, config),
         "stages": stage_rows(effects, ranges, draws, readings),
+        "margins": margin_rows(deep, evidence, draws, lens_of(models)),
         **describe_alignment(tried),
         "verdict": verdict.to_json(),
-        "failures": failures(evidence, answers),
+        "failures": explain_failures(
+            failures(evidence, answers), models, evidence, effects, ranges
+        ),
         "limits": limits(
             evidence,
             models,
@@ -192,26 +245,40 @@ def run_comparison(
         ),
     }
     arrays = gather_arrays(answers, effects, ablations) | circuit_arrays(circuits)
+    arrays |= margin_arrays(deep) | intervention_arrays(tried) | twin_arrays(others)
     return Comparison(result, arrays | readings.arrays())
 
 
 def prepare(
-    config: ComparisonConfig, progress: Progress, task: Task[Any] | None = None
+    config: ComparisonConfig,
+    progress: Progress,
+    task: Task[Any] | None = None,
+    opened: Opened | None = None,
 ) -> Prepared:
     """Names become models, and the task becomes inputs that all of them can read.
+
+    Args:
+        config: What is asked for.
+        progress: Told about stages and steps.
+        task: An opened task, instead of a named one.
+        opened: Models that are open already; those opened here are added.
 
     Raises:
         CircuitsError: If anything given cannot be used.
     """
     progress.stage("resolve names and open the task")
     roles = resolve_roles(config)
-    opened = task or open_task(config, roles)
+    named_twins = resolve_twins(config)
+    source = task or open_task(config, roles)
     progress.stage("load and check models")
-    models = load_roles(roles, config, progress)
-    readouts = read_role_labels(models, opened.labels)
+    known: Opened = {} if opened is None else opened
+    models = load_roles(roles, config, progress, known)
+    readouts = read_role_labels(models, source.labels)
+    twins = load_twins(named_twins, models, readouts, config, known)
     progress.stage("align inputs")
-    evidence = align_evidence(gather_evidence(opened, config), models)
-    return Prepared(roles, models, readouts, evidence)
+    everyone: dict[str, PatchableModel] = {**models, **twin_models(twins)}
+    evidence = align_evidence(gather_evidence(source, config), everyone)
+    return Prepared(roles, models, readouts, evidence, twins)
 
 
 def dry_run(config: ComparisonConfig, progress: Progress) -> list[str]:
@@ -220,6 +287,6 @@ def dry_run(config: ComparisonConfig, progress: Progress) -> list[str]:
     Raises:
         CircuitsError: As `run_comparison` would.
     """
-    _, models, _, evidence = prepare(config, progress)
+    _, models, _, evidence, twins = prepare(config, progress)
     progress.stage("time a batch")
-    return estimate_cost(models, evidence, config)
+    return estimate_cost(models, evidence, config, twin_models(twins))

@@ -5,18 +5,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from behavior.command_line import OneLineParser
 from behavior.errors import CircuitsError
-from circuits.compare.options import OneLineParser
 
 
 def redraw_command(arguments: Sequence[str] | None = None) -> int:
     """Read the folder, draw, and say where the page is."""
-    parser = OneLineParser(
-        prog="python -m circuits.report",
-        description="Draw report.html again from result.json and arrays.safetensors.",
-    )
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="written by circuits.compare")
-    folder: Path = parser.parse_args(arguments).folder
+    folder: Path = build_parser().parse_args(arguments).folder
     # numpy, scipy and plotly take a second: a mistyped option is answered before them.
     from circuits.compare.comparison import Comparison  # noqa: PLC0415
     from circuits.compare.heatmaps import write_heatmaps  # noqa: PLC0415
@@ -34,6 +29,18 @@ def redraw_command(arguments: Sequence[str] | None = None) -> int:
         return 2
     sys.stdout.write("\n".join([*notes, f"Report: {folder / 'report.html'}"]) + "\n")
     return 0
+
+
+def build_parser() -> OneLineParser:
+    """All options."""
+    parser = OneLineParser(
+        prog="python -m circuits.report",
+        description="Draw report.html again from result.json and arrays.safetensors.",
+        epilog="example: python -m circuits.report runs/teacher-student",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="written by circuits.compare")
+    return parser
 
 
 def _move_files(stage: Path, folder: Path) -> None:

@@ -14,6 +14,8 @@ from patching import PatchableModel, load_checkpoint
 from patching.models.checkpoints import Checkpoint, resolve_checkpoint
 
 Models = dict[Role, PatchableModel]
+Opened = dict[tuple[str, str], PatchableModel]
+"""Models by where they lie, or by their weights, and by what they are asked with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +51,61 @@ def resolve_roles(config: ComparisonConfig) -> dict[Role, RoleEntry]:
 
 
 def load_roles(
-    roles: Mapping[Role, RoleEntry], config: ComparisonConfig, progress: Progress
+    roles: Mapping[Role, RoleEntry],
+    config: ComparisonConfig,
+    progress: Progress,
+    opened: Opened | None = None,
 ) -> Models:
     """Open every model; models with the same weights are one object, whatever their names.
 
     So that no difference between equal models can come from anywhere. Models that read another
     prompt, or answer with other words, are not equal.
 
+    Args:
+        roles: By `resolve_roles`.
+        config: Of the comparison.
+        progress: Told about each model.
+        opened: Models that are open already; those opened now are added.
+
     Raises:
         CheckpointError: If a model cannot be opened.
     """
-    opened: dict[tuple[str, str], PatchableModel] = {}
-    by_digest: dict[tuple[str, str], PatchableModel] = {}
+    known: Opened = {} if opened is None else opened
     models: Models = {}
     for number, (role, entry) in enumerate(roles.items()):
         progress.step(number, len(roles))
-        asked = _asking(entry.checkpoint)
-        key = entry.checkpoint.location, asked
-        if key not in opened:
-            model = load_checkpoint(
-                entry.reference,
-                checkpoints=checkpoint_file(config),
-                device=config.device,
-                dtype=config.dtype,
-                backend=config.backend,
-                check=config.check,
-            )
-            opened[key] = by_digest.setdefault((model.digest, asked), model)
-        models[role] = opened[key]
+        models[role] = open_entry(entry, config, known)
     return models
+
+
+def open_entry(entry: RoleEntry, config: ComparisonConfig, opened: Opened) -> PatchableModel:
+    """Open one model, or take it from those that are open.
+
+    Raises:
+        CheckpointError: If it cannot be opened.
+    """
+    asked = _asking(entry.checkpoint)
+    key = entry.checkpoint.location, asked
+    if key not in opened:
+        model = load_checkpoint(
+            entry.reference,
+            checkpoints=checkpoint_file(config),
+            device=config.device,
+            dtype=config.dtype,
+            backend=config.backend,
+            check=config.check,
+        )
+        opened[key] = opened.setdefault((model.digest, asked), model)
+    return opened[key]
+
+
+def resolve_reference(reference: str, config: ComparisonConfig) -> RoleEntry:
+    """What a reference stands for.
+
+    Raises:
+        CheckpointError: If it stands for no model.
+    """
+    return _resolve(reference, checkpoint_file(config))
 
 
 def read_role_labels(

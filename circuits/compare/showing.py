@@ -1,15 +1,16 @@
 """`python -m circuits.show FOLDER`: a stored comparison in a terminal, at most 98 columns wide."""
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from behavior.command_line import OneLineParser
 from behavior.errors import ResultError
 from behavior.estimates import Estimate
 from circuits.compare.command import DONE, guarded
-from circuits.compare.options import OneLineParser
 from circuits.compare.reading import (
     branch,
     contrasts,
@@ -31,6 +32,12 @@ from circuits.compare.wording import interval, number
 Result = Mapping[str, object]
 
 MOST_ROWS = 10
+
+_EPILOG = """\
+  python -m circuits.show runs/teacher-student
+  python -m circuits.show runs/teacher-2-students     # several students
+  python -m circuits.show runs/recipe                 # a summary over seeds
+"""
 _READINGS = {
     "core_AC": "A|C",
     "core_NL": "N|L",
@@ -59,17 +66,24 @@ def show_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    lines = stored_lines(build_parser().parse_args(arguments).folder)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return DONE
+
+
+def build_parser() -> OneLineParser:
+    """All options."""
     parser = OneLineParser(
         prog="python -m circuits.show",
         description="Print a stored comparison: its verdict with all sentences, and its tables.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
         "folder", metavar="FOLDER", type=Path, help="written by circuits.compare or .summarize"
     )
-    lines = stored_lines(parser.parse_args(arguments).folder)
-    sys.stdout.write("\n".join(lines) + "\n")
-    return DONE
+    return parser
 
 
 def stored_lines(folder: Path) -> list[str]:

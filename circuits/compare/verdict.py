@@ -2,10 +2,13 @@
 
     undecided         the teacher is below .90 on aligned or conflicting examples, the student
                       answers to neither cue, a number is missing, or intervals are too wide
-    no erosion        the mean loss on C and N lies within +-delta, and less than .02 of AUC4
+    no erosion        the mean loss on C and N lies within +-equal, and less than .02 of AUC4
     threshold shift   a loss beyond delta, but the ranking is kept (less than .02 of AUC4) and a
                       threshold chosen on one half of the quads regains .80 of it on the other
     erosion           the lower ends of the loss and of the loss of AUC4 lie beyond delta and zero
+
+Delta and equal are .10; where the teacher has seed twins, delta is what seeds alone change, and
+equal is the smaller of the two (`circuits.compare.twins`).
 
 The rules are read from the top and the first that fits decides. Where the ability was lost
 (`location`, `stage`) is another question, asked of an erosion alone: `circuits.compare.explaining`
@@ -42,7 +45,8 @@ class BehaviorEvidence:
         loss: Mean of the two.
         auc4_loss: AUC4 of the teacher minus AUC4 of the student.
         regained: Share of the loss that a refitted threshold regains on held-out quads.
-        delta: Loss below which two models count as equal.
+        delta: Loss that has to be exceeded to be called one.
+        equal: Loss within which two models count as equal.
         gone: What becomes of the shortcut in N; see `wording.GONE`.
     """
 
@@ -56,6 +60,7 @@ class BehaviorEvidence:
     auc4_loss: Estimate
     regained: Estimate
     delta: float = 0.10
+    equal: float = 0.10
     gone: str = GONE["text"]
 
 
@@ -150,14 +155,14 @@ def _mute_student(evidence: BehaviorEvidence) -> Verdict | None:
 
 
 def _no_erosion(evidence: BehaviorEvidence) -> Verdict | None:
-    loss, delta = evidence.loss, evidence.delta
-    equal = -delta < _low(loss) and _high(loss) < delta
+    loss, least = evidence.loss, evidence.equal
+    equal = -least < _low(loss) and _high(loss) < least
     if not (equal and _high(evidence.auc4_loss) < AUC4_LOSS):
         return None
     return _verdict(
         "no erosion",
         "No erosion: where the shortcut misleads or is missing, the student is as good as the "
-        f"teacher to within {delta:.2f} (mean loss on C and N: {sized(loss)}).",
+        f"teacher to within {least:.2f} (mean loss on C and N: {sized(loss)}).",
         *_losses(evidence),
         _ranking(evidence),
     )

@@ -1,5 +1,7 @@
 """How numbers are put into sentences: with their interval, and no more digits than it bears."""
 
+import re
+
 from behavior.estimates import Estimate
 from behavior.examples import Cell
 from circuits.compare.config import Role
@@ -11,6 +13,8 @@ ROLE_NAMES: dict[Role, str] = {
     "student_plain": "student, plain",
     "student_debiased": "student, debiased",
 }
+
+_TWIN = re.compile(r"(\w+)_twin_(\d+)")
 
 NO_ATTENTION = "this family has no attention"
 
@@ -26,6 +30,14 @@ def cell_names(gone: str) -> dict[Cell, str]:
         "C": "C: wrong core, shortcut present",
         "L": f"L: wrong core, shortcut {gone}",
     }
+
+
+def model_name(model: str) -> str:
+    """A role in words, or the twin of one: `teacher, twin 2`."""
+    twin = _TWIN.fullmatch(model)
+    if twin is not None:
+        return f"{twin[1]}, twin {twin[2]}"
+    return {str(role): name for role, name in ROLE_NAMES.items()}.get(model, model)
 
 
 def number(value: float | None, digits: int = 2) -> str:

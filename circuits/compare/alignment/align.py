@@ -61,6 +61,7 @@ def align_heads(
     *,
     effects: tuple[EffectsByContrast, EffectsByContrast] | None = None,
     twins: Sequence[PatchableModel] = (),
+    student_twins: Sequence[PatchableModel] = (),
     seed: int = 0,
     direction: Direction = "noise",
     readouts: tuple[Readout, Readout] | None = None,
@@ -75,6 +76,7 @@ def align_heads(
         effects: Of every head of teacher and student on these pairs, if they are known; else they
             are measured, on the chosen half only.
         twins: Teachers of the same recipe from other seeds, as further nulls.
+        student_twins: Students of the same recipe from other seeds, alike.
         seed: Of the halves, the blocks and the untrained nets.
         direction: Of the effects that are measured; if effects are given, it is theirs.
         readouts: From classes to labels, of teacher and student; by default matched by name.
@@ -99,7 +101,7 @@ def align_heads(
         return _without_attention(teacher, student, given, held_out, seed)
     if effects is not None:
         direction = next(iter(effects[0].values())).direction
-    study = Study(given, (teacher, student, *twins), direction, readouts)
+    study = Study(given, (teacher, student), (twins, student_twins), direction, readouts)
     known = effects or (study.measure(0, teacher), study.measure(1, student))
     ours, theirs = study.evidence(0, teacher, known[0]), study.evidence(1, student, known[1])
     own = HeadSimilarity(ours, theirs)
@@ -118,7 +120,7 @@ def align_heads(
     }
     return Alignment(
         level="heads" if null.holds else "stages",
-        reason=_reason(null, len(twins), n_untrained),
+        reason=_reason(null, len(twins) + len(student_twins), n_untrained),
         null=null,
         links=_links(own, matching, means),
         unmatched_teacher=_left(own.teacher, {t for t, _ in matching.pairs}),
@@ -128,6 +130,7 @@ def align_heads(
         teacher_heads=own.teacher,
         student_heads=own.student,
         similarity=own.combined(),
+        kinds=own.by_kind(),
         units=given.units,
         held_out=held_out,
         seed=seed,
@@ -214,6 +217,7 @@ def _without_attention(
         teacher_heads=heads,
         student_heads=others,
         similarity=np.zeros((len(heads), len(others))),
+        kinds={},
         units=given.units,
         held_out=held_out,
         seed=seed,

@@ -28,6 +28,7 @@ from circuits.compare.alignment.patterns import PatternReader
 from patching.effects import Effects
 from patching.models.model import PatchableModel
 from patching.models.rows import LayerModules
+from probes.similarity import u_centre
 
 Kind = Literal["effects", "attention", "outputs"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -133,11 +134,7 @@ def gram_features(
             continue
         x = written[members].transpose(1, 0, 2).astype(np.float64)
         x = x - x.mean(axis=1, keepdims=True)
-        gram = x @ x.transpose(0, 2, 1)
-        gram[:, range(n), range(n)] = 0
-        sums = gram.sum(axis=1)
-        gram -= (sums[:, :, None] + sums[:, None, :]) / (n - 2)
-        gram += (sums.sum(axis=1) / ((n - 1) * (n - 2)))[:, None, None]
+        gram = u_centre(x @ x.transpose(0, 2, 1))
         first, second = np.triu_indices(n, k=1)
         values.append(gram[:, first, second].T.astype(np.float32))
         block = given.blocks[given.unit[members]]

@@ -8,7 +8,6 @@ in turn to see how sure the numbers are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -17,17 +16,14 @@ from jaxtyping import Int
 from behavior.errors import DataError
 from behavior.examples import Contrast, Pairs
 from behavior.inputs import Input
-from patching.models.encoding import TextEncoder
-from patching.models.model import PatchableModel
+from probes.words import Word as Word
+from probes.words import shared_words as shared_words
 
 N_BLOCKS = 10
 MOST_UNITS = 128
 FEWEST = 8
 LEAST_UNITS = 2 * N_BLOCKS
 """Quads in the chosen half without which nothing can be said."""
-
-Word = tuple[int, ...]
-"""Positions of the tokens of a word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,27 +101,6 @@ def pool_groups(group: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
     return np.unique(np.where(small, -1, codes), return_inverse=True)[1]
 
 
-def shared_words(
-    models: Sequence[PatchableModel], inputs: Sequence[Input]
-) -> list[list[list[Word]]]:
-    """Tokens of the words that all models see, without special tokens: [model][input][word].
-
-    The words of an image are its patches, which models share if they have as many. Models whose
-    tokenizers cut a text into other words share those that are spelt alike and in order.
-    """
-    if not isinstance(models[0].encoder, TextEncoder):
-        return _shared_patches(models, len(inputs))
-    found: list[list[list[Word]]] = [[] for _ in models]
-    for given in inputs:
-        seen = [_words(model, given) for model in models]
-        matches = [_matches(seen[0], other) for other in seen[1:]]
-        kept = [i for i in range(len(seen[0])) if all(i in match for match in matches)]
-        found[0].append([seen[0][i][1] for i in kept])
-        for words, other, match in zip(found[1:], seen[1:], matches, strict=True):
-            words.append([other[match[i]][1] for i in kept])
-    return found
-
-
 def _take(pairs: Pairs[Any], units: Sequence[str]) -> Pairs[Any]:
     known = set(units)
     return pairs.take(i for i, unit in enumerate(pairs.units) if unit in known)
@@ -156,49 +131,3 @@ def _blocks(
     blocks = np.empty(len(units), dtype=np.int64)
     blocks[order] = np.arange(len(units)) % N_BLOCKS
     return blocks
-
-
-def _words(model: PatchableModel, given: Input) -> list[tuple[str, Word]]:
-    """Words of a text with their tokens."""
-    assert isinstance(model.encoder, TextEncoder)
-    words, index = model.encoder.words(given)  # pyright: ignore[reportArgumentType]
-    special = set(model.tokenizer.all_special_tokens)
-    tokens: list[list[int]] = [[] for _ in words]
-    for position, word in enumerate(index):
-        tokens[word].append(position)
-    return [
-        (word.casefold(), tuple(at))
-        for word, at in zip(words, tokens, strict=True)
-        if word not in special
-    ]
-
-
-def _matches(
-    ours: Sequence[tuple[str, Word]], theirs: Sequence[tuple[str, Word]]
-) -> dict[int, int]:
-    """Position among theirs of each of our words that they have too."""
-    a, b = [word for word, _ in ours], [word for word, _ in theirs]
-    if a == b:
-        return {i: i for i in range(len(a))}
-    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
-    return {one.a + i: one.b + i for one in blocks for i in range(one.size)}
-
-
-def _shared_patches(models: Sequence[PatchableModel], n_inputs: int) -> list[list[list[Word]]]:
-    counts = [_n_patches(model) for model in models]
-    if len(set(counts)) > 1:
-        return [[[] for _ in range(n_inputs)] for _ in models]
-    found: list[list[list[Word]]] = []
-    for model, n in zip(models, counts, strict=True):
-        before = model.encoder.n_positions - n  # pyright: ignore[reportAttributeAccessIssue]
-        found.append([[(before + i,) for i in range(n)]] * n_inputs)
-    return found
-
-
-def _n_patches(model: PatchableModel) -> int:
-    config: Any = model.hf.config
-    size, patch = (
-        value if isinstance(value, (list, tuple)) else (value, value)
-        for value in (config.image_size, config.patch_size)
-    )
-    return (size[0] // patch[0]) * (size[1] // patch[1])

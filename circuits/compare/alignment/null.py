@@ -7,7 +7,8 @@
    the next head.
 3. The nulls answer what the same procedure finds where nothing can correspond: the student with
    untrained nets of the teacher's architecture, the teacher with untrained nets of the student's,
-   and the student with twins, teachers trained from other seeds, where there are some.
+   and each of the two with twins of the other, models trained from other seeds, where there are
+   some.
 4. Heads can be matched if the own match exceeds the best of all nulls, and the own lead is at least
    `LEAST_LEAD`, and neither interval (jackknife over blocks of quads) reaches zero.
 
@@ -16,8 +17,8 @@ untrained net, and still have no head that is the other's head. Split-half stabi
 permutations of heads are no nulls: both find matches between random nets.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -31,6 +32,20 @@ LEAST_LEAD = 0.1
 _FIRST_PART: Blocks = np.arange(N_BLOCKS) < N_BLOCKS // 2
 
 
+@dataclass(frozen=True, eq=False)
+class PairTables:
+    """Similarities of the heads of one pair, from which its match and lead follow.
+
+    Attributes:
+        whole: [head, head] on all blocks; 0 where two heads cannot be compared.
+        parts: [left out, part, head, head] on the two parts between which matches are crossed,
+            with all blocks (first) and without each in turn; negative infinity likewise.
+    """
+
+    whole: Float[np.ndarray, "head other"]
+    parts: Float[np.ndarray, "kept part head other"]
+
+
 @dataclass(frozen=True, slots=True)
 class AlignmentNull:
     """The own pair against its nulls, in units of similarity, from -1 to 1.
@@ -41,6 +56,7 @@ class AlignmentNull:
         nulls: Match of each null, by name.
         excess: The own match less the largest of the nulls.
         typical: Similarity that 95 % of the nulls' heads do not reach with their best partner.
+        tables: Of the own pair (`own`), and of each null.
     """
 
     own: Estimate
@@ -48,6 +64,7 @@ class AlignmentNull:
     nulls: Mapping[str, Estimate]
     excess: Estimate
     typical: float
+    tables: Mapping[str, PairTables] = field(default_factory=dict[str, PairTables], compare=False)
 
     @property
     def beaten(self) -> bool:
@@ -86,21 +103,38 @@ def put_to_null(own: HeadSimilarity, nulls: Mapping[str, HeadSimilarity], n: int
         n: Number of quads.
     """
     kept = [ALL_BLOCKS, *(np.arange(N_BLOCKS) != block for block in range(N_BLOCKS))]
-    found = np.array([match_and_lead(own, keep) for keep in kept])
-    others = np.array([[match_and_lead(null, keep)[0] for keep in kept] for null in nulls.values()])
+    tables = {name: _tables(pair, kept) for name, pair in {"own": own, **nulls}.items()}
+    found = np.array([_match_and_lead(parts) for parts in tables["own"].parts])
+    others = np.array([[_match_and_lead(p)[0] for p in tables[name].parts] for name in nulls])
     return AlignmentNull(
         own=_jackknife(found[:, 0], n),
         lead=_jackknife(found[:, 1], n),
         nulls={name: _jackknife(row, n) for name, row in zip(nulls, others, strict=True)},
         excess=_jackknife(found[:, 0] - others.max(axis=0), n),
-        typical=float(np.quantile(np.concatenate([_best(null) for null in nulls.values()]), 0.95)),
+        typical=float(
+            np.quantile(np.concatenate([_best(tables[name].whole) for name in nulls]), 0.95)
+        ),
+        tables=tables,
     )
 
 
 def match_and_lead(similarity: HeadSimilarity, keep: Blocks = ALL_BLOCKS) -> tuple[float, float]:
     """Mean similarity of crossed best matches, and their lead over the next head."""
+    return _match_and_lead(_parts(similarity, keep))
+
+
+def _tables(similarity: HeadSimilarity, kept: Sequence[Blocks]) -> PairTables:
+    whole = np.where(similarity.comparable, similarity.combined(), 0)
+    return PairTables(whole, np.stack([_parts(similarity, keep) for keep in kept]))
+
+
+def _parts(similarity: HeadSimilarity, keep: Blocks) -> Float[np.ndarray, "part head other"]:
     parts = [similarity.combined(part & keep) for part in (_FIRST_PART, ~_FIRST_PART)]
-    parts = [np.where(similarity.comparable, part, -np.inf) for part in parts]
+    return np.stack([np.where(similarity.comparable, part, -np.inf) for part in parts])
+
+
+def _match_and_lead(given: Float[np.ndarray, "part head other"]) -> tuple[float, float]:
+    parts = list(given)
     crossed = [
         _crossed(a, b) for chooses, tests in (parts, parts[::-1]) for a, b in _sides(chooses, tests)
     ]
@@ -127,8 +161,7 @@ def _crossed(
     return float(matched[known].mean()), float((matched - following)[known].mean())
 
 
-def _best(null: HeadSimilarity) -> Float[np.ndarray, " head"]:
-    found = np.where(null.comparable, null.combined(), 0)
+def _best(found: Float[np.ndarray, "head other"]) -> Float[np.ndarray, " best"]:
     return np.concatenate([found.max(axis=0), found.max(axis=1)])
 
 

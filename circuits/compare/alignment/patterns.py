@@ -9,11 +9,11 @@ stays bounded.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuits.compare.alignment.inputs import FEWEST, Word, pool_groups
+from circuits.compare.alignment.inputs import FEWEST, pool_groups
+from probes.words import Word, source_words, target_words, word_patterns
 
 MOST_ENTRIES = 96
 _SEED = 0
@@ -40,19 +40,17 @@ class PatternReader:
     def add(self, chunk: Sequence[int], pattern: Float[Tensor, "batch head dst src"]) -> None:
         """Keep what is compared of the patterns of some inputs."""
         self._n_heads = pattern.shape[1]
-        n_dst, n_src = pattern.shape[2:]
+        n_dst = pattern.shape[2]
         by_count: dict[int, list[int]] = {}
         for at, i in enumerate(chunk):
             by_count.setdefault(len(self._words[i]), []).append(at)
         for count, members in by_count.items():
             if not count:
                 continue
-            sources = [self._source_words(chunk[at]) for at in members]
-            targets = [self._target_words(chunk[at], n_dst) for at in members]
-            src = _selection(sources, n_src).to(pattern)
-            dst = _selection(targets, n_dst).to(pattern)
-            dst = dst / dst.sum(dim=2, keepdim=True).clamp(min=1)
-            table = torch.einsum("bwd,bhds,bvs->bhwv", dst, pattern[members], src)
+            words = [self._words[chunk[at]] for at in members]
+            sources = [source_words(self._stack, each) for each in words]
+            targets = [target_words(self._stack, each, n_dst) for each in words]
+            table = word_patterns(pattern[members], targets, sources)
             first, second = self._entries(len(targets[0]), count)
             chosen = table[:, :, first, second].cpu().numpy()
             kept = self._kept.setdefault((len(targets[0]), count), {})
@@ -91,29 +89,3 @@ class PatternReader:
         random = np.random.default_rng([_SEED, n_targets, n_sources])
         chosen = np.sort(random.permutation(len(first))[:MOST_ENTRIES])
         return first[chosen], second[chosen]
-
-    def _source_words(self, i: int) -> Sequence[Word]:
-        return _later(self._words[i]) if self._stack == "dec" else self._words[i]
-
-    def _target_words(self, i: int, n_positions: int) -> Sequence[Word]:
-        """Words of the queries; a decoder that is asked for one word has one position."""
-        if not self._stack.startswith("dec"):
-            return self._words[i]
-        return [(0,)] if n_positions == 1 else _later(self._words[i])
-
-
-def _later(words: Sequence[Word]) -> list[Word]:
-    """The decoder of a classifier reads the input one position later."""
-    return [tuple(position + 1 for position in word) for word in words]
-
-
-def _selection(
-    words: Sequence[Sequence[Word]], n_positions: int
-) -> Float[Tensor, "input word pos"]:
-    chosen = torch.zeros(len(words), len(words[0]), n_positions)
-    for i, each in enumerate(words):
-        for word, positions in enumerate(each):
-            for position in positions:
-                if position < n_positions:
-                    chosen[i, word, position] = 1
-    return chosen

@@ -57,6 +57,7 @@ class Alignment:
         teacher_heads: Names of the teacher's heads.
         student_heads: Names of the student's heads.
         similarity: [teacher, student] combined similarity.
+        kinds: [teacher, student] similarity by kind of evidence; NaN where a head shows nothing.
         units: Ids of the quads that the alignment was fitted on.
         held_out: Ids of the quads that it has not seen.
         seed: Of the halves, the blocks and the untrained nets.
@@ -73,12 +74,13 @@ class Alignment:
     teacher_heads: tuple[str, ...]
     student_heads: tuple[str, ...]
     similarity: Float[np.ndarray, "teacher student"]
+    kinds: Mapping[Kind, Float[np.ndarray, "teacher student"]]
     units: tuple[str, ...]
     held_out: tuple[str, ...]
     seed: int
 
     def to_json(self) -> dict[str, object]:
-        """Everything but the matrix of similarities."""
+        """Everything but the tables of similarities."""
         return {
             "level": self.level,
             "reason": self.reason,
@@ -94,6 +96,16 @@ class Alignment:
             "held_out": list(self.held_out),
             "seed": self.seed,
         }
+
+    def tables(self) -> dict[str, np.ndarray | None]:
+        """`alignment.own` and its kinds, and what match, lead and nulls rest on, by stored name."""
+        found: dict[str, np.ndarray | None] = {"alignment.own": self.similarity}
+        found |= {f"alignment.kinds.{kind}": table for kind, table in self.kinds.items()}
+        for name, tables in ({} if self.null is None else self.null.tables).items():
+            stored = name.replace(" ", "_")
+            found[f"alignment.{stored}"] = tables.whole
+            found[f"alignment.parts.{stored}"] = tables.parts
+        return found
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row for each link, then one for each head without a partner."""

@@ -25,7 +25,8 @@ class Study:
 
     Args:
         given: The inputs.
-        models: Teacher, student and twins; words are compared that all of them see.
+        pair: Teacher and student.
+        twins: Of the teacher, and of the student; words are compared that all models see.
         direction: Of effects that are measured.
         readouts: Of teacher and student.
     """
@@ -33,30 +34,32 @@ class Study:
     def __init__(
         self,
         given: EvidenceInputs,
-        models: Sequence[PatchableModel],
+        pair: tuple[PatchableModel, PatchableModel],
+        twins: tuple[Sequence[PatchableModel], Sequence[PatchableModel]],
         direction: Direction,
         readouts: tuple[Readout, Readout] | None,
     ) -> None:
         self._given = given
-        self._models = models
-        self._words = shared_words(models, given.inputs)
+        self._models = (*pair, *twins[0], *twins[1])
+        self._sides = (0, 1, *(0 for _ in twins[0]), *(1 for _ in twins[1]))
+        self._words = shared_words(self._models, given.inputs)
         self._direction: Direction = direction
         self._readouts = readouts
 
-    def measure(self, side: int, model: PatchableModel) -> EffectsByContrast:
-        """Effects of every head of a model; a twin is read like a teacher."""
-        readout = None if self._readouts is None else self._readouts[1 if side == 1 else 0]
+    def measure(self, place: int, model: PatchableModel) -> EffectsByContrast:
+        """Effects of every head of a model that is read like the one at this place."""
+        readout = None if self._readouts is None else self._readouts[self._sides[place]]
         return {
             contrast: patch_heads(model, pairs, self._direction, readout=readout)
             for contrast, pairs in self._given.pairs.items()
         }
 
     def evidence(
-        self, side: int, model: PatchableModel, effects: EffectsByContrast | None = None
+        self, place: int, model: PatchableModel, effects: EffectsByContrast | None = None
     ) -> Evidence:
-        """Evidence about a model that reads inputs like the one of this number."""
-        measured = effects or self.measure(side, model)
-        return collect_evidence(model, self._given, self._words[side], measured)
+        """Evidence about a model that reads inputs like the one at this place."""
+        measured = effects or self.measure(place, model)
+        return collect_evidence(model, self._given, self._words[place], measured)
 
     def nulls(
         self, own: tuple[Evidence, Evidence], n_untrained: int, seed: int
@@ -75,8 +78,11 @@ class Study:
             )
             found[f"untrained teacher {i}"] = HeadSimilarity(teacher, own[1])
             found[f"untrained student {i}"] = HeadSimilarity(own[0], student)
-        for i, twin in enumerate(self._models[2:]):
-            found[f"twin {i}"] = HeadSimilarity(self.evidence(2 + i, twin), own[1])
+        for place in range(2, len(self._models)):
+            twin, side = self.evidence(place, self._models[place]), self._sides[place]
+            number = self._sides[2 : place + 1].count(side)
+            pair = (own[0], twin) if side else (twin, own[1])
+            found[f"{('teacher', 'student')[side]} twin {number}"] = HeadSimilarity(*pair)
         return found
 
 

@@ -11,8 +11,9 @@ with the row of the teacher, later than the one before, whose stream its own is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -34,12 +35,15 @@ class StreamBasis:
         cosine: Mean over the student's rows; 0 where the streams cannot be compared.
         rows: [row of the student] position of the teacher's row.
         reason: Why not, in words; empty if shared.
+        cosines: [row, other] of each row of the student with each of the teacher; None if their
+            streams cannot be compared.
     """
 
     shared: bool
     cosine: float
     rows: tuple[int, ...]
     reason: str = ""
+    cosines: Float[np.ndarray, "row other"] | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, object]:
         """As it is stored."""
@@ -77,7 +81,7 @@ def stream_basis(
     cosine = float(torch.stack([found[i, j] for i, j in enumerate(rows)]).mean())
     shared = cosine >= SHARED
     reason = "" if shared else f"the streams point different ways (mean cosine {cosine:.2f})"
-    return StreamBasis(shared, cosine, tuple(rows), reason)
+    return StreamBasis(shared, cosine, tuple(rows), reason, found.cpu().numpy())
 
 
 def _kind(row: LayerModules) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ biased, and what happens to the shortcut effect s is reported beside.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -37,6 +37,8 @@ class Necessity:
         controls: [control] fall of c under random sets of the same shape.
         p: Share of controls and it with as large a fall.
         necessary: Whether they count as necessary.
+        margins: [set, quad, cell] label minus foil, in logits, without the chosen heads (first)
+            and under each control.
     """
 
     heads: HeadSet
@@ -45,6 +47,7 @@ class Necessity:
     controls: tuple[float, ...]
     p: float
     necessary: bool
+    margins: Float[np.ndarray, "set quad cell"] | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, object]:
         """As it is stored."""
@@ -85,7 +88,8 @@ def measure_necessity(
     own = float(_falls(whole, without)[:, 0].mean())
     p = rank_among(own, falls)
     necessary = core.low is not None and core.low > LEAST_FALL and p <= P_VALUE
-    return Necessity(chosen, core, shortcut, falls, p, necessary)
+    margins = np.stack([answers.margins for answers in (without, *controls)])
+    return Necessity(chosen, core, shortcut, falls, p, necessary, margins)
 
 
 def _strongest(heads: tuple[str, ...], effects: Mapping[str, float]) -> HeadSet:

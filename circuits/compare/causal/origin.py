@@ -12,10 +12,12 @@ teacher would, and whatever changed in their effects is `inherited`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from behavior.inputs import Input
@@ -34,7 +36,35 @@ _QUIET = 1e-3
 """A counterpart that writes less than this share of its row's output counts as that share."""
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class Deviations:
+    """How far each node of the student is from its counterpart, input by input.
+
+    Attributes:
+        nodes: Of the student.
+        moved: [node, input] sum over tokens of |output - counterpart's output|^2.
+        spread: [node, input] the same of |counterpart's output, centred|^2.
+        row: [node, input] the same of all that the counterpart's row writes, centred.
+        tokens: [input] number of tokens.
+    """
+
+    nodes: tuple[str, ...]
+    moved: Float[np.ndarray, "node input"]
+    spread: Float[np.ndarray, "node input"]
+    row: Float[np.ndarray, "node input"]
+    tokens: Int[np.ndarray, " input"]
+
+    def distances(self) -> dict[str, float]:
+        """By node, the distance; 0 is the same, 1 as far as silence."""
+        n = self.tokens.sum()
+        moved, spread, row = (
+            np.sqrt(each.sum(axis=1) / n) for each in (self.moved, self.spread, self.row)
+        )
+        size = np.maximum(spread, _QUIET * row)
+        far = np.divide(moved, size, out=np.zeros_like(moved), where=size > 0)
+        return dict(zip(self.nodes, far.tolist(), strict=True))
+
+
 def node_distances(
     teacher: PatchableModel,
     student: PatchableModel,
@@ -44,15 +74,27 @@ def node_distances(
 ) -> dict[str, float]:
     """How differently each node of the student answers to its counterpart's inputs.
 
+    The arguments are those of `node_deviations`.
+    """
+    return node_deviations(teacher, student, basis, counterparts, inputs).distances()
+
+
+@torch.no_grad()
+def node_deviations(
+    teacher: PatchableModel,
+    student: PatchableModel,
+    basis: StreamBasis,
+    counterparts: Mapping[str, str],
+    inputs: Sequence[Input],
+) -> Deviations:
+    """What `node_distances` rests on.
+
     Args:
         teacher: The model whose inputs are used.
         student: The model that answers.
         basis: That they share.
         counterparts: Node of the teacher for nodes (heads, MLPs) of the student.
         inputs: Of both; the first `MOST_INPUTS` are used.
-
-    Returns:
-        By node of the student, the distance; 0 is the same, 1 as far as silence.
     """
     used = inputs[:MOST_INPUTS]
     rows = student.modules.layers
@@ -62,15 +104,18 @@ def node_distances(
     with student.hooks.editing(_edits(rows, matched, given)):
         answered = record_nodes(student, batch)
     mask = batch.get("attention_mask")
-    found: dict[str, float] = {}
-    for node, counterpart in counterparts.items():
+    moved, spread, row = (np.zeros((len(counterparts), len(used))) for _ in range(3))
+    kept = torch.ones(len(used), 1, dtype=torch.bool)
+    for i, (node, counterpart) in enumerate(counterparts.items()):
         mine, theirs = (
             node_output(student, answered, node),
             node_output(teacher, given, counterpart),
         )
-        whole = _row_output(teacher, given, counterpart)
-        found[node] = _distance(mine, theirs, whole, mask)
-    return found
+        kept = _kept(mine, mask)
+        moved[i] = _by_input(mine.double() - theirs.double(), kept)
+        spread[i] = _by_input(_centred(theirs, kept), kept)
+        row[i] = _by_input(_centred(_row_output(teacher, given, counterpart), kept), kept)
+    return Deviations(tuple(counterparts), moved, spread, row, kept.sum(dim=1).cpu().numpy())
 
 
 def origin_of(distance: float) -> Origin:
@@ -113,17 +158,16 @@ def _row_output(model: PatchableModel, cache: ActivationCache, node: str) -> Ten
     return cache[site] if site.head is None else cache[model.row(site).site("attn_out")]
 
 
-def _distance(mine: Tensor, theirs: Tensor, whole: Tensor, mask: Tensor | None) -> float:
-    if mask is None or mask.shape[1] != mine.shape[1]:
-        kept = torch.ones(mine.shape[:2], dtype=torch.bool)
-    else:
-        kept = mask.bool()
-    mine, theirs, whole = (x[kept].double() for x in (mine, theirs, whole))
-    size = _spread(theirs)
-    least = _QUIET * _spread(whole)
-    moved = float((mine - theirs).square().sum(dim=-1).mean().sqrt())
-    return moved / max(size, least) if max(size, least) > 0 else 0.0
+def _kept(output: Tensor, mask: Tensor | None) -> Tensor:
+    """[input, pos] which positions are tokens; all where the mask is that of another stack."""
+    if mask is None or mask.shape[1] != output.shape[1]:
+        return torch.ones(output.shape[:2], dtype=torch.bool, device=output.device)
+    return mask.bool()
 
 
-def _spread(output: Float[Tensor, "token d_model"]) -> float:
-    return float((output - output.mean(dim=0)).square().sum(dim=-1).mean().sqrt())
+def _centred(output: Tensor, kept: Tensor) -> Tensor:
+    return output.double() - output[kept].double().mean(dim=0)
+
+
+def _by_input(values: Tensor, kept: Tensor) -> Float[np.ndarray, " input"]:
+    return (values.square().sum(dim=-1) * kept).sum(dim=1).cpu().numpy()

@@ -12,10 +12,11 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
+from jaxtyping import Float
 
 from behavior.answers import QuadAnswers
 from behavior.estimates import Estimate
@@ -50,6 +51,8 @@ class Removal:
         controls: [control] share restored by random sets of the same shape.
         p: Share of controls and it that restore as much.
         removable: Whether it counts.
+        margins: [set, quad, cell] label minus foil on the quads that test, in logits, under the
+            chosen set (first) and each control; None if nothing was chosen.
     """
 
     heads: HeadSet
@@ -58,6 +61,7 @@ class Removal:
     controls: tuple[float, ...]
     p: float | None
     removable: bool
+    margins: Float[np.ndarray, "set quad cell"] | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, object]:
         """As it is stored."""
@@ -106,7 +110,8 @@ def measure_removal(
     low = found.restored.low
     p = rank_among(own, shares)
     removable = low is not None and low >= RESTORES and p <= P_VALUE
-    return Removal(chosen, searched, found, shares, p, removable)
+    margins = np.stack([answers.margins for answers in (changed, *controls)])
+    return Removal(chosen, searched, found, shares, p, removable, margins)
 
 
 def matched_sets(heads: Sequence[str], chosen: HeadSet, n: int, seed: int) -> list[HeadSet]:

@@ -19,8 +19,9 @@ streams are not transplanted: at all positions, another example's brings as much
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -40,7 +41,7 @@ from patching.models.model import PatchableModel
 from patching.models.nodes import Site
 
 DECODABLE = 0.9
-_IS_LABEL = torch.tensor([cell in LABEL_CELLS for cell in CELLS])
+_IS_LABEL = np.array([cell in LABEL_CELLS for cell in CELLS])
 
 Progress = Callable[[int, int], None]
 Outputs = Float[Tensor, "row pos d_model"]
@@ -57,6 +58,9 @@ class NodeTransplant:
         controls: Share that each control restores.
         credit: Share beyond the best control; null if there is no loss.
         label_auc: Of the label along the class direction of the teacher's output.
+        margins: [donor, quad, cell] label minus foil, in logits, with the output of the teacher
+            (first) and of each control, in the order of `controls`.
+        along: [quad, cell] the teacher's output along the class direction.
     """
 
     student: str
@@ -65,6 +69,8 @@ class NodeTransplant:
     controls: Mapping[str, float]
     credit: Estimate
     label_auc: float
+    margins: Float[np.ndarray, "donor quad cell"] | None = field(default=None, compare=False)
+    along: Float[np.ndarray, "quad cell"] | None = field(default=None, compare=False)
 
     @property
     def has_credit(self) -> bool:
@@ -136,6 +142,7 @@ class Transplanter:
             }
             known = {name: each.value for name, each in shares.items() if each.value is not None}
             best = answers[max(known, key=lambda name: known[name])] if known else whole
+            along = self._along(other)
             found.append(
                 NodeTransplant(
                     student=node,
@@ -143,7 +150,9 @@ class Transplanter:
                     found=share_restored(teacher, whole, answers[first], n_resamples, seed),
                     controls=known,
                     credit=credit_beyond(teacher, whole, answers[first], best, n_resamples, seed),
-                    label_auc=self._label_auc(other),
+                    label_auc=auc(along[:, _IS_LABEL].ravel(), along[:, ~_IS_LABEL].ravel()),
+                    margins=np.stack([answers[name].margins for name in (first, *known)]),
+                    along=along,
                 )
             )
             if progress is not None:
@@ -174,15 +183,14 @@ class Transplanter:
         """Unit vector from foil to label, of the teacher's means over cells and positions."""
         outputs = self.donor_outputs(next(iter(self.donors)), node, self.choosing)
         mean = outputs.double().mean(dim=1)
-        is_label = _IS_LABEL.repeat(len(self.choosing))
+        is_label = torch.tensor(_IS_LABEL).repeat(len(self.choosing))
         difference = mean[is_label].mean(dim=0) - mean[~is_label].mean(dim=0)
         return difference / difference.norm().clamp_min(torch.finfo(difference.dtype).tiny)
 
-    def _label_auc(self, node: str) -> float:
+    def _along(self, node: str) -> Float[np.ndarray, "quad cell"]:
         outputs = self.donor_outputs(next(iter(self.donors)), node, self.testing)
         along = outputs.double().mean(dim=1) @ self._direction(node)
-        is_label = _IS_LABEL.repeat(len(self.testing))
-        return auc(along[is_label].numpy(), along[~is_label].numpy())
+        return along.cpu().numpy().reshape(len(self.testing), len(CELLS))
 
     def _answers(self, edits: Mapping[Site, Edit]) -> QuadAnswers:
         batch = self.student.encoder.batch(self.student.encode(_inputs(self.testing)))

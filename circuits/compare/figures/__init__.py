@@ -9,6 +9,7 @@ from behavior.examples import Contrast
 from circuits.compare.config import Role
 from circuits.compare.figures.accuracy import accuracy_figure
 from circuits.compare.figures.attribution import attribution_figure
+from circuits.compare.figures.both_circuits import both_circuits_figure, has_both_circuits
 from circuits.compare.figures.cells import agreement_figure, confidence_figure
 from circuits.compare.figures.circuit import circuit_figure
 from circuits.compare.figures.direct import direct_figure
@@ -18,7 +19,8 @@ from circuits.compare.figures.fates import fates, fates_figure
 from circuits.compare.figures.heads import heads_figure, heads_panel
 from circuits.compare.figures.interventions import cost_figure, restored_figure, restored_rows
 from circuits.compare.figures.layers import layers_figure
-from circuits.compare.figures.nulls import alignment_figure, null_matches, nulls_figure
+from circuits.compare.figures.margins import margin_roles, margins_figure
+from circuits.compare.figures.nulls import alignment_figure, best_null, nulls_figure
 from circuits.compare.figures.plane import plane_figure
 from circuits.compare.figures.readability import Question, questions, readability_figure
 from circuits.compare.figures.stages import stages_figure
@@ -78,8 +80,12 @@ class ComparisonFigures:
         """What weak probes read at each stage of every model."""
         return readability_figure(self.result, question)
 
+    def margins(self, role: Role = "student") -> go.Figure:
+        """What the model's classifier makes of every stage, cell by cell."""
+        return margins_figure(self.result, role)
+
     def stages(self) -> go.Figure:
-        """Everything that is known stage by stage: readability, and whole layers below it."""
+        """Everything that is known stage by stage: readability, margins, and whole layers."""
         return stages_figure(self.result)
 
     def alignment(self) -> go.Figure:
@@ -141,6 +147,10 @@ class ComparisonFigures:
         )
         return add_edge_slider(figure)
 
+    def circuits(self) -> go.Figure:
+        """The circuits of both models in one drawing, with ribbons for matched heads."""
+        return both_circuits_figure(self.result)
+
     def direct(self, role: Role = "student") -> go.Figure:
         """What moves the margin of one model directly."""
         return direct_figure(self.result, role)
@@ -167,11 +177,13 @@ def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
             drawn[f"attribution-{contrast}"] = figures.attribution(contrast)
     for question in questions(result):
         drawn[f"readable-{question}"] = figures.readability(question)
+    for role in margin_roles(result):
+        drawn[f"margins-{role}"] = figures.margins(role)
     if restored_rows(result):
         drawn |= {"restored": figures.restored(), "cost": figures.cost()}
     if matched(result) and fates(result):
         drawn["fates"] = figures.fates()
-    if null_matches(result):
+    if best_null(result) is not None:
         drawn["nulls"] = figures.nulls()
     return drawn | _circuit_figures(figures)
 
@@ -181,6 +193,8 @@ def _circuit_figures(figures: ComparisonFigures) -> dict[str, go.Figure]:
     result, drawn = figures.result, dict[str, go.Figure]()
     for contrast in circuit_contrasts(result, "student"):
         drawn[f"faithfulness-{contrast}"] = figures.faithfulness(contrast)
+    if has_both_circuits(result):
+        drawn["circuits"] = figures.circuits()
     for role in pair(result):
         if circuit_contrasts(result, role):
             drawn[f"circuit-{role}"] = circuit_figure(result, role)

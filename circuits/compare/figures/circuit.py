@@ -18,6 +18,7 @@ from circuits.compare.figures.edges import (
     Part,
     circuit_edges,
     nodes_of,
+    owned,
     select_edges,
 )
 from circuits.compare.figures.layout import LEVEL_HEIGHT, NodeLayout, place_nodes
@@ -77,8 +78,8 @@ def circuit_figure(
         largest = max((abs(edge.value) for edge in whole), default=1.0) or 1.0
         edges = [edge for edge in shown if edge.contrast == contrast]
         how = True if contrast in visible else "legendonly"
-        _add_circuit(figure, contrast, edges, layout, largest, how)
-    _add_nodes(figure, layout, nodes_of(shown))
+        add_circuit(figure, edges, layout, largest, how)
+    add_nodes(figure, layout, nodes_of(shown))
     _fix_axes(figure, layout)
     return figure
 
@@ -124,15 +125,26 @@ def _note(
     return f"edges: {counts}"
 
 
-def _add_circuit(
+def add_circuit(
     figure: go.Figure,
-    contrast: Contrast,
     edges: Sequence[CircuitEdge],
     layout: NodeLayout,
     largest: float,
-    visible: bool | str,
+    visible: bool | str = True,
+    *,
+    owner: str = "",
 ) -> None:
-    """Arcs by sign and width, one entry in the legend for each sign; any of them toggles all."""
+    """Arcs by sign and width, one entry in the legend for each sign; any of them toggles all.
+
+    Args:
+        figure: Added to.
+        edges: Of one circuit.
+        layout: Where its nodes stand.
+        largest: The largest |score|, which is the widest.
+        visible: As plotly takes it.
+        owner: Name of the model, where a figure shows two; see `CircuitEdge.row`.
+    """
+    named = {str(trace.name) for trace in cast("Sequence[Any]", figure.data)}
     for sign, color, label in _SIGNS:
         signed = [edge for edge in edges if (edge.value >= 0) == (sign > 0)]
         bins = [
@@ -140,9 +152,10 @@ def _add_circuit(
             for width in range(len(_WIDTHS))
             if (found := [edge for edge in signed if _bin(edge.value / largest) == width])
         ]
-        shared: dict[str, Any] = {"legendgroup": contrast, "visible": visible}
         for width, found in bins:
             points = list(_arcs(found, layout))
+            contrast = found[0].contrast
+            name = f"{contrast}, {label}"
             figure.add_scatter(
                 x=[x for x, _ in points],
                 y=[y for _, y in points],
@@ -155,14 +168,15 @@ def _add_circuit(
                     "dash": _DASHES[contrast],
                     "shape": "spline",
                 },
-                name=f"{contrast}, {label}",
-                showlegend=(width, found) == bins[-1],
-                customdata=[edge.row() for edge in found],
+                name=name,
+                showlegend=(width, found) == bins[-1] and name not in named,
+                customdata=[edge.row(owner) for edge in found],
                 meta={"sign": sign},
-                **shared,
+                legendgroup=contrast,
+                visible=visible,
             )
         if signed:
-            _add_dots(figure, signed, layout, color, sign, shared)
+            _add_dots(figure, signed, layout, (color, sign), visible, owner)
 
 
 def _bin(share: float) -> int:
@@ -183,12 +197,13 @@ def _add_dots(
     figure: go.Figure,
     edges: Sequence[CircuitEdge],
     layout: NodeLayout,
-    color: str,
-    sign: int,
-    shared: Mapping[str, Any],
+    look: tuple[str, int],
+    visible: bool | str,
+    owner: str,
 ) -> None:
     """Small dots on the arcs, where the box opens."""
     middles = [_on_arc(edge, layout, _MIDDLES.get(edge.part, 0.5)) for edge in edges]
+    color, sign = look
     figure.add_scatter(
         x=[x for x, _ in middles],
         y=[y for _, y in middles],
@@ -196,11 +211,12 @@ def _add_dots(
         name=f"{edges[0].contrast}, edges",
         showlegend=False,
         marker={"size": 5, "color": color},
-        customdata=[edge.row() for edge in edges],
+        customdata=[edge.row(owner) for edge in edges],
         meta={"sign": sign},
         hovertemplate="<b>%{customdata[0]}</b>, %{customdata[1]}<br>%{customdata[7]}"
         "<br>rank %{customdata[5]} of %{customdata[8]}<extra></extra>",
-        **shared,
+        legendgroup=edges[0].contrast,
+        visible=visible,
     )
 
 
@@ -212,7 +228,24 @@ def _on_arc(edge: CircuitEdge, layout: NodeLayout, share: float) -> tuple[float,
     return round(across, 4), round(y0 + share * (y1 - y0), 4)
 
 
-def _add_nodes(figure: go.Figure, layout: NodeLayout, touched: set[str]) -> None:
+def add_nodes(
+    figure: go.Figure,
+    layout: NodeLayout,
+    touched: set[str],
+    *,
+    owner: str = "",
+    beside: str = "middle right",
+) -> None:
+    """Dots for all nodes, large and filled for those that an edge touches.
+
+    Args:
+        figure: Added to.
+        layout: Where all nodes stand.
+        touched: Nodes of a circuit.
+        owner: Name of the model, where a figure shows two.
+        beside: Where heads carry their names.
+    """
+    shown = {str(trace.name) for trace in cast("Sequence[Any]", figure.data)}
     across = Counter(up for _, up in layout.places.values())
     named = max(across.values()) <= _MOST_NAMED
     for inside, name, size, symbol in (
@@ -227,11 +260,12 @@ def _add_nodes(figure: go.Figure, layout: NodeLayout, touched: set[str]) -> None
             y=[layout.places[node][1] for node in names],
             mode="markers+text" if named else "markers",
             name=name,
-            text=[node.rpartition(".")[2] if is_head(node) else "" for node in names],
-            textposition="middle right",
+            text=[f"\u00a0{node.rpartition('.')[2]}" if is_head(node) else "" for node in names],
+            textposition=beside,
             textfont={"size": 10},
             cliponaxis=False,
-            customdata=names,
+            showlegend=name not in shown,
+            customdata=[owned(node, owner) for node in names],
             marker={
                 "size": size,
                 "symbol": symbol,

@@ -81,11 +81,16 @@ class CircuitEdge:
             return "classifier"
         return "group" if is_head(self.reader) else "mlp"
 
-    def row(self) -> list[str | int | float]:
-        """Its entry in the figure's `customdata`, by `ROW`; the label is plotly's markup."""
+    def row(self, owner: str = "") -> list[str | int | float]:
+        """Its entry in the figure's `customdata`, by `ROW`; the label is plotly's markup.
+
+        Args:
+            owner: Name of the model, put before all names where a figure shows two models.
+        """
         label = self.name.replace("->", " \u2192 ").replace("<", "&lt;").replace(">", "&gt;")
-        place = (self.contrast, self.writer, self.reader, self.part, self.rank)
-        return [label, *place, abs(self.value), self._score_text(), self.of]
+        ends = owned(self.writer, owner), owned(self.reader, owner)
+        place = (self.contrast, *ends, self.part, self.rank)
+        return [owned(label, owner), *place, abs(self.value), self._score_text(), self.of]
 
     def _score_text(self) -> str:
         text = f"{self.value:+.3g} {self.unit}"
@@ -115,6 +120,11 @@ def parts_of(edges: Sequence[CircuitEdge]) -> tuple[Part, ...]:
     """The ways of reading that there are."""
     present = {edge.part for edge in edges}
     return tuple(part for part in get_args(Part) if part in present)
+
+
+def owned(name: str, owner: str) -> str:
+    """A name with that of its model before it; as it is without one."""
+    return f"{owner} {name}" if owner else name
 
 
 def nodes_of(edges: Sequence[CircuitEdge]) -> set[str]:

@@ -15,7 +15,7 @@ from circuits.compare.figures.style import (
     error_bar,
     hover,
 )
-from circuits.compare.reading import estimate, roles, sample
+from circuits.compare.reading import estimate, listing, pair, roles, sample
 from circuits.compare.wording import ROLE_NAMES
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -30,17 +30,29 @@ def plane_figure(result: Mapping[str, object]) -> go.Figure:
         x="core effect (probability)",
         y="shortcut effect (probability)",
     )
-    for share in _SHARES:
-        _add_ray(figure, share)
+    add_rays(figure)
     points: dict[Role, tuple[Estimate, Estimate]] = {
         role: _point(result, role) for role in roles(result)
     }
+    for role in pair(result):
+        _add_twins(figure, result, role)
     for role, (core, shortcut) in points.items():
         _add_point(figure, role, core, shortcut)
     _add_arrow(figure, points)
+    fix_plane(figure)
+    return figure
+
+
+def add_rays(figure: go.Figure) -> None:
+    """Lines of equal share."""
+    for share in _SHARES:
+        _add_ray(figure, share)
+
+
+def fix_plane(figure: go.Figure) -> None:
+    """The ranges that all planes share."""
     figure.update_xaxes(range=[-0.08, 1.12], dtick=0.25, zeroline=True)
     figure.update_yaxes(range=[-0.08, 1.12], dtick=0.25, zeroline=True)
-    return figure
 
 
 def _point(result: Mapping[str, object], role: Role) -> tuple[Estimate, Estimate]:
@@ -91,6 +103,31 @@ def _add_point(figure: go.Figure, role: Role, core: Estimate, shortcut: Estimate
             f"{ROLE_NAMES[role]}<br>core {hover(core, digits=3)}<br>"
             f"shortcut {hover(shortcut, digits=3)}<extra></extra>"
         ),
+    )
+
+
+def _add_twins(figure: go.Figure, result: Mapping[str, object], role: Role) -> None:
+    """A small dot for each other seed of a model; nothing without twins."""
+    found = [
+        (str(row["model"]), estimate(row, "core_effect"), estimate(row, "shortcut_effect"))
+        for row in listing(result, "twin_cues")
+        if row.get("of") == role
+    ]
+    if not found:
+        return
+    figure.add_scatter(
+        x=[core.value for _, core, _ in found],
+        y=[shortcut.value for _, _, shortcut in found],
+        mode="markers",
+        name=f"{ROLE_NAMES[role]}, other seeds",
+        opacity=0.75,
+        marker={"symbol": f"{ROLE_SYMBOLS[role]}-dot", "size": 8, "color": ROLE_COLORS[role]},
+        customdata=[
+            [name.replace("_", " "), hover(core, digits=3), hover(shortcut, digits=3)]
+            for name, core, shortcut in found
+        ],
+        hovertemplate="%{customdata[0]}<br>core %{customdata[1]}<br>shortcut %{customdata[2]}"
+        "<extra></extra>",
     )
 
 

@@ -1,4 +1,4 @@
-"""The stage profile as one figure: readability above, whole layers below, one axis of depth."""
+"""The stage profile as one figure: readability, margins, whole layers, on one axis of depth."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -7,17 +7,23 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from circuits.compare.figures.layers import layers_figure
+from circuits.compare.figures.margins import margin_roles, margins_figure
 from circuits.compare.figures.readability import QUESTIONS, questions, readability_figure
 from circuits.compare.figures.style import FONT, INK, style_axes
 from circuits.compare.reading import contrasts
+from circuits.compare.wording import ROLE_NAMES
 
 PANEL_HEIGHT = 300
 
 
 def stages_figure(result: Mapping[str, object]) -> go.Figure:
-    """Every question to the probes, then every contrast, two panels a row, by relative depth."""
+    """Questions to the probes, margins, then contrasts, two panels a row, by relative depth."""
     panels: dict[str, go.Figure] = {
         QUESTIONS[question]: readability_figure(result, question) for question in questions(result)
+    }
+    panels |= {
+        f"margin by depth: {ROLE_NAMES[role]}": margins_figure(result, role)
+        for role in margin_roles(result)
     }
     panels |= {f"whole layers: {each}": layers_figure(result, each) for each in contrasts(result)}
     n_rows = max(1, (len(panels) + 1) // 2)

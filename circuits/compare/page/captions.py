@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from behavior.estimates import Estimate
-from circuits.compare.reading import cells, estimate, n_labels
+from circuits.compare.reading import cells, estimate, listing, n_labels
 from circuits.compare.wording import interval, percent
 
 Result = Mapping[str, object]
@@ -37,9 +37,12 @@ def plane_caption(result: Result) -> str:
         interval(estimate(result, "models", role, "behavior", "spurious_share"))
         for role in ("teacher", "student")
     )
+    n_seeds = len(listing(result, "twin_cues"))
+    seeds = f" Small dots are {n_seeds} models from other seeds." if n_seeds else ""
     return (
         f"The shortcut's share of what moves the answer is {teacher} in the teacher and {student} "
         "in the student. Right is better, up is more biased; dotted lines join equal shares."
+        f"{seeds}"
     )
 
 

@@ -6,6 +6,9 @@ from typing import cast
 from behavior.estimates import Estimate
 from behavior.examples import Contrast
 from circuits.compare.config import Role
+from circuits.compare.figures.both_circuits import ribbons
+from circuits.compare.figures.edges import circuit_edges
+from circuits.compare.figures.nulls import best_null
 from circuits.compare.reading import (
     SHARE,
     branch,
@@ -72,6 +75,16 @@ def circuit_caption(result: Result, role: Role) -> str:
     )
 
 
+def both_caption(result: Result) -> str:
+    """What the strongest edges of each model end in, and what the ribbons are, or why none are."""
+    said = " ".join(_strongest_edge(result, role) for role in pair(result))
+    joined = ribbons(result)
+    return (
+        f"{said} Solid: core, dashed: shortcut; red carries the contrast, blue works against it. "
+        f"{_joined(len(joined)) if joined else _not_joined(result)}"
+    )
+
+
 def direct_caption(result: Result, role: Role) -> str:
     """The strongest writer, and what the figure is not."""
     said = " ".join(_strongest(result, role, c) for c in direct_contrasts(result, role))
@@ -79,6 +92,30 @@ def direct_caption(result: Result, role: Role) -> str:
         f"{said} Direct paths only: what each writes where the classifier reads; over all writers "
         "it adds up to the whole change of the margin. A node that works through others has "
         "nothing here, so none may be called unimportant from it."
+    )
+
+
+def _strongest_edge(result: Result, role: Role) -> str:
+    best = [
+        f"{edge.writer} to {edge.name.partition('->')[2]} ({edge.contrast})"
+        for edge in circuit_edges(result, role)
+        if edge.rank == 1
+    ]
+    return f"Strongest in the {role}: {' and '.join(best)}."
+
+
+def _joined(n: int) -> str:
+    heads = "head" if n == 1 else "heads"
+    return f"Ribbons join {n} matched {heads} to their partners, wider where more similar."
+
+
+def _not_joined(result: Result) -> str:
+    null, own = best_null(result), estimate(result, "alignment", "null", "own")
+    if null is None or own.value is None:
+        return "No ribbons: which heads belong together was not asked."
+    return (
+        f"No ribbons join the two, because their heads cannot be matched: best matches have a "
+        f"similarity of {interval(own)}, those of the best null, {null[0]}, {interval(null[1])}."
     )
 
 

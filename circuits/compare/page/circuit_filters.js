@@ -33,14 +33,15 @@ function touching(rows, node, paths) {
   });
 }
 
-// The rows that the form leaves; one for each edge.
+// The rows that the form leaves; one for each edge. A form may be without parts, nodes and list.
 function selectRows(form, rows) {
-  const circuits = form.elements.circuit ? checked(form, "circuit") : null;
-  const parts = checked(form, "part");
+  const { circuit, part, node, paths } = form.elements;
+  const circuits = circuit ? checked(form, "circuit") : null;
+  const parts = part ? checked(form, "part") : null;
   const most = Number(form.querySelector("input[type=range]").value);
-  const strong = rows.filter((row) => row[RANK] <= most && parts.has(row[PART])
+  const strong = rows.filter((row) => row[RANK] <= most && (!parts || parts.has(row[PART]))
     && (!circuits || circuits.has(row[CONTRAST])));
-  return touching(strong, form.elements.node.value, form.elements.paths.checked);
+  return node ? touching(strong, node.value, paths.checked) : strong;
 }
 
 // Points of a trace come in runs of one length, a run for each of its rows.
@@ -72,7 +73,8 @@ function redraw(plot, whole, shown, form) {
   for (const names of nodes.map((place) => plot.data[place].customdata)) {
     for (const name of ["x", "y", "customdata", "visible"]) { update[name].push(undefined); }
     update["marker.opacity"].push(names.map((node) => (touched.has(node) ? 1 : 0.25)));
-    update["marker.size"].push(names.map((node) => (node === form.elements.node.value ? 16 : 10)));
+    const chosen = form.elements.node ? form.elements.node.value : "";
+    update["marker.size"].push(names.map((node) => (node === chosen ? 16 : 10)));
   }
   return window.Plotly.restyle(plot, update, [...whole.map((trace) => trace.place), ...nodes]);
 }
@@ -114,10 +116,10 @@ function setUpFilter(form) {
   const apply = () => {
     shown = selectRows(form, rows);
     form.querySelector("output").textContent = range.value;
-    form.elements.paths.disabled = !form.elements.node.value;
+    if (form.elements.node) { form.elements.paths.disabled = !form.elements.node.value; }
     redraw(plot, whole, shown, form);
     form.querySelector(".state").textContent = stateOf(shown, rows);
-    if (list.open) { listEdges(list, shown); }
+    if (list && list.open) { listEdges(list, shown); }
   };
   let waiting = 0;
   form.addEventListener("input", () => {
@@ -126,7 +128,7 @@ function setUpFilter(form) {
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(apply));
-  list.addEventListener("toggle", () => listEdges(list, list.open ? shown : []));
+  if (list) { list.addEventListener("toggle", () => listEdges(list, list.open ? shown : [])); }
   plot.on("plotly_legendclick", ({ curveNumber }) => {
     if (!plot.data[curveNumber].meta) { return true; }
     const { legendgroup } = plot.data[curveNumber];
@@ -135,6 +137,7 @@ function setUpFilter(form) {
     return false;
   });
   plot.on("plotly_legenddoubleclick", () => false);
-  form.hidden = list.hidden = false;
+  form.hidden = false;
+  if (list) { list.hidden = false; }
   apply();
 }

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from circuits.compare.figures.both_circuits import both_circuits_height, has_both_circuits
 from circuits.compare.figures.circuit import circuit_height
 from circuits.compare.figures.direct import direct_height
 from circuits.compare.page import circuit_captions as captions
-from circuits.compare.page.edge_filters import edge_filters, edge_list
+from circuits.compare.page.edge_filters import edge_filters, edge_list, pair_filters
 from circuits.compare.page.markup import columns, paragraph, plot, section
 from circuits.compare.reading import branch, circuit_contrasts, direct_contrasts, pair, text
 
@@ -58,8 +59,21 @@ def _faithfulness(result: Result) -> str:
         for role in pair(result)
     )
     return (
-        f"{paragraph(captions.circuits_summary(result))}\n{curves}\n<h3>Edge by edge</h3>\n{graphs}"
+        f"{paragraph(captions.circuits_summary(result))}\n{curves}\n{_both(result)}"
+        f"<h3>Edge by edge, one model at a time</h3>\n{graphs}"
     )
+
+
+def _both(result: Result) -> str:
+    if not has_both_circuits(result):
+        return ""
+    drawing = plot(
+        "circuits",
+        captions.both_caption(result),
+        "The circuits of teacher and student",
+        both_circuits_height(result),
+    )
+    return f"<h3>Teacher and student in one drawing</h3>\n{pair_filters(result)}{drawing}\n"
 
 
 def _direct(result: Result) -> str:

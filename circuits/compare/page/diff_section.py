@@ -42,7 +42,16 @@ def _summary(nodes: list[Json]) -> str:
     return (
         f"Of {len(nodes)} comparisons of matched nodes, each under one contrast, "
         f"{changed or 'none'} declared a change: {said}. Tested on other quads than "
-        "those that matched them, with the false-discovery rate held at 5 %."
+        f"those that matched them, with the false-discovery rate held at 5 %.{_unknown(nodes)}"
+    )
+
+
+def _unknown(nodes: list[Json]) -> str:
+    """Changes that could not be had, with the reasons; empty without any."""
+    found = [estimate(node, "difference") for node in nodes]
+    reasons = Counter(each.reason or "no reason given" for each in found if each.value is None)
+    return "".join(
+        f" The change of {n} could not be measured: {reason}." for reason, n in reasons.items()
     )
 
 
@@ -87,7 +96,7 @@ def _changes(result: Result, nodes: list[Json]) -> str:
         *("teacher", "student", "contrast", "category", "origin"),
         *("change", "q", "similarity", "stability"),
     )
-    n = estimate(largest[0], "difference").n
+    n = max(estimate(node, "difference").n for node in largest)
     return cell_table(
         f"The {len(rows)} largest changes, as shares of each model's own total range, with 95 % "
         f"intervals; n = {n:,} quads. Origin: whether the node itself answers differently (own) "

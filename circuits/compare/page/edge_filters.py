@@ -1,4 +1,4 @@
-"""The controls above a drawn circuit and the list of its edges; `circuit_filters.js` works them."""
+"""The controls above drawn circuits and the list of edges; `circuit_filters.js` works them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +12,11 @@ from circuits.compare.figures.edges import (
     parts_of,
 )
 from circuits.compare.page.markup import escape
+from circuits.compare.reading import pair
 from circuits.compare.wording import ROLE_NAMES
+
+AT_FIRST = 20
+"""Edges of each circuit that the drawing of both models shows at first."""
 
 
 def edge_filters(result: Mapping[str, object], role: Role) -> str:
@@ -21,14 +25,24 @@ def edge_filters(result: Mapping[str, object], role: Role) -> str:
     if not edges:
         return ""
     most = max(edge.of for edge in edges)
-    return (
-        f'<form class="filters" data-filters="circuit-{role}" autocomplete="off" hidden '
-        f'aria-label="{escape(f"Filter the circuits of the {ROLE_NAMES[role]}")}">'
-        f'<label class="strength">Strongest edges <input type="range" min="1" max="{most}" '
-        f'value="{most}"><output>{most:,}</output></label>'
-        f"{_circuits(edges)}{_parts(edges)}{_nodes(result, role, edges)}"
-        '<button type="reset">Reset</button>'
-        f'<p class="state" role="status" aria-live="polite"></p></form>'
+    return _form(
+        f"circuit-{role}",
+        f"Filter the circuits of the {ROLE_NAMES[role]}",
+        _strength(most, most),
+        f"{_circuits(edges)}{_parts(edges)}{_nodes(result, role, edges)}",
+    )
+
+
+def pair_filters(result: Mapping[str, object]) -> str:
+    """Which circuits of both models are drawn, and how many of the strongest edges of each."""
+    edges = [edge for role in pair(result) for edge in circuit_edges(result, role)]
+    most = max(edge.of for edge in edges)
+    shown = min(AT_FIRST, most)
+    return _form(
+        "circuits",
+        "Switch the circuits of both models",
+        _strength(shown, most),
+        _circuits(edges, at_first=tuple(dict.fromkeys(edge.contrast for edge in edges))),
     )
 
 
@@ -44,12 +58,27 @@ def edge_list(result: Mapping[str, object], role: Role) -> str:
     )
 
 
-def _circuits(edges: Sequence[CircuitEdge]) -> str:
+def _form(name: str, label: str, *controls: str) -> str:
+    return (
+        f'<form class="filters" data-filters="{name}" autocomplete="off" hidden '
+        f'aria-label="{escape(label)}">{"".join(controls)}<button type="reset">Reset</button>'
+        '<p class="state" role="status" aria-live="polite"></p></form>'
+    )
+
+
+def _strength(shown: int, most: int) -> str:
+    return (
+        f'<label class="strength">Strongest edges <input type="range" min="1" max="{most}" '
+        f'value="{shown}"><output>{shown:,}</output></label>'
+    )
+
+
+def _circuits(edges: Sequence[CircuitEdge], at_first: Sequence[str] | None = None) -> str:
     present = dict.fromkeys(edge.contrast for edge in edges)
     if len(present) < 2:
         return ""
-    at_first = shown_at_first(edges)
-    boxes = (_box("circuit", name, name, on=name in at_first) for name in present)
+    on = shown_at_first(edges) if at_first is None else at_first
+    boxes = (_box("circuit", name, name, on=name in on) for name in present)
     return _fieldset("Circuit", boxes)
 
 

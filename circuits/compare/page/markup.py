@@ -101,10 +101,18 @@ def group_row(name: str, width: int) -> str:
 
 
 def cell_table(
-    caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, wrap: bool = True
+    caption: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    wrap: bool = True,
+    stacked: bool = False,
 ) -> str:
-    """A table of cells that wrap, or of short ones that do not; the cells are HTML of ours."""
-    style = "texts" if wrap else "texts short"
+    """A table of cells that wrap, or of short ones that do not; the cells are HTML of ours.
+
+    On a phone the cells of a stacked table stand one below the other.
+    """
+    style = ("texts" if wrap else "texts short") + (" stacked" if stacked else "")
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return (

@@ -8,36 +8,30 @@
 6. Circuits of both models: how faithful, which edges, and what reaches the answer directly.
 7. What became of matched heads.
 8. Interventions: what comes back, at what cost, and what is needed.
-9. Examples on which the student fails and the teacher does not.
+9. Examples on which the student fails and the teacher does not, with what heads do there.
 10. How far this can be trusted, and what it cannot say.
 """
 
-import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-
-import plotly
 
 from circuits.compare.figures import report_figures
 from circuits.compare.page.behavior_section import accuracy_section, plane_section
 from circuits.compare.page.circuits_section import circuits_section
 from circuits.compare.page.components_section import components_section
 from circuits.compare.page.diff_section import diff_section
+from circuits.compare.page.examples_section import examples_section
 from circuits.compare.page.footer import footer
 from circuits.compare.page.headline import headline
 from circuits.compare.page.interventions_section import interventions_section
-from circuits.compare.page.markup import escape, section
+from circuits.compare.page.markup import escape
+from circuits.compare.page.scripts import copy_plotly, script_elements
 from circuits.compare.page.stages_section import stages_section
-from circuits.compare.page.tables import failure_table
 from circuits.compare.page.trust_section import trust_section
 from circuits.compare.reading import text
 
 PAGE = "report.html"
-PLOTLY = "plotly.min.js"
-SCRIPTS = ("circuit_filters.js", "matches.js", "page.js")
-"""In one script element; the last one draws."""
 
 Result = Mapping[str, object]
 
@@ -48,17 +42,9 @@ def write_report(folder: Path, result: Result) -> None:
     copy_plotly(folder)
 
 
-def copy_plotly(folder: Path) -> None:
-    """Put plotly's script into the folder, where the page and the heatmaps look for it."""
-    if not (folder / PLOTLY).is_file():
-        source = Path(plotly.__file__).parent / "package_data" / PLOTLY
-        shutil.copyfile(source, folder / PLOTLY)
-
-
 def render(result: Result) -> str:
     """The whole page."""
     home = Path(__file__).parent
-    figures = {name: json.loads(str(f.to_json())) for name, f in report_figures(result).items()}
     sections = (
         accuracy_section(result),
         plane_section(result),
@@ -67,27 +53,17 @@ def render(result: Result) -> str:
         circuits_section(result),
         diff_section(result),
         interventions_section(result),
-        _examples(result),
+        examples_section(result),
         trust_section(result),
     )
     return Template((home / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(f"{_name(result, 'teacher')} and {_name(result, 'student')} compared"),
         status=escape(text(result, "verdict", "status")),
         style=(home / "page.css").read_text(encoding="utf-8"),
-        script="\n".join((home / name).read_text(encoding="utf-8") for name in SCRIPTS),
         headline=headline(result),
         sections="\n".join(part for part in sections if part),
         footer=footer(result),
-        figures=json.dumps(figures, allow_nan=False).replace("<", "\\u003c"),
-    )
-
-
-def _examples(result: Result) -> str:
-    table = failure_table(result)
-    if not table:
-        return ""
-    return section(
-        "examples", "Examples on which the student fails and the teacher does not", table
+        scripts=script_elements(report_figures(result)),
     )
 
 

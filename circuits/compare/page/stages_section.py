@@ -1,9 +1,10 @@
-"""The part of the page on stages: what can be read where, and what whole layers do."""
+"""The part of the page on stages: what is read where, what is decided, what whole layers do."""
 
 from collections.abc import Mapping
 
 from circuits.compare.figures.readability import QUESTIONS, Question, questions
 from circuits.compare.page import component_captions
+from circuits.compare.page.margins_part import margins_part
 from circuits.compare.page.markup import columns, paragraph, plot, section
 from circuits.compare.reading import contrasts, estimate, listing, text
 from circuits.compare.storage import Json
@@ -27,13 +28,18 @@ _LEADS: dict[Question, str] = {
 
 
 def stages_section(result: Result) -> str:
-    """Readability by depth, and below it the effects of whole layers; empty without either."""
-    read = _readable(result)
-    layers = _layers(result)
-    if not read and not layers:
+    """Readability by depth, below it margins and the effects of whole layers; empty without."""
+    read, decided, layers = _readable(result), margins_part(result), _layers(result)
+    if not read and not decided and not layers:
         return ""
-    title = "What can be read at each stage?" if read else "What do whole layers carry?"
-    return section("stages", title, read, layers)
+    title = (
+        "What can be read at each stage?"
+        if read
+        else "What is decided at each stage?"
+        if decided
+        else "What do whole layers carry?"
+    )
+    return section("stages", title, read, decided, layers)
 
 
 def _readable(result: Result) -> str:

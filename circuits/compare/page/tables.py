@@ -3,19 +3,15 @@
 from collections.abc import Mapping
 
 from behavior.estimates import Estimate
-from circuits.compare.page.markup import cell_table, escape, group_row, number_row, table
-from circuits.compare.page.pictures import picture
+from circuits.compare.page.markup import group_row, number_row, table
 from circuits.compare.reading import (
     branch,
     cells,
     contrasts,
     estimate,
     gone,
-    listing,
-    pair,
     roles,
     sample,
-    shows_images,
 )
 from circuits.compare.wording import ROLE_NAMES, cell_names
 
@@ -188,44 +184,5 @@ def contrast_table(result: Result) -> str:
     )
 
 
-def failure_table(result: Result) -> str:
-    """Texts or images on which the student fails and the teacher does not."""
-    failures = listing(result, "failures")
-    if not failures:
-        return ""
-    rows = [
-        (
-            escape(_place(row)),
-            *_inputs(row),
-            escape(row["truth"]),
-            *(f"{100 * float(str(row[role])):.0f} %" for role in pair(result)),
-        )
-        for row in failures
-    ]
-    inputs = ("image",) if shows_images(result) else ("premise or text", "hypothesis")
-    where = "cell" if "cell" in failures[0] else "group"
-    heads = (where, *inputs, "truth", "teacher", "student")
-    once = ", each quad once" if where == "cell" else ""
-    caption = (
-        f"The surest failures of each {where}{once}. Teacher and student: probability "
-        "given to the truth."
-    )
-    return cell_table(caption, heads, rows)
-
-
 def _paired(result: Result, role: str, contrast: str, key: str) -> Estimate:
     return estimate(result, "models", role, "pairs", contrast, key)
-
-
-def _place(failure: Mapping[str, object]) -> str:
-    return str(failure.get("cell", failure.get("group", "")))
-
-
-def _inputs(failure: Mapping[str, object]) -> tuple[str, ...]:
-    stored = branch(failure, "input")
-    if "image" in stored:
-        where = "cell" if "cell" in failure else "group"
-        label = f"{where} {_place(failure)}, truth {failure['truth']}"
-        return (picture(str(stored["image"]), label),)
-    texts = stored.get("premise", stored.get("text", "")), stored.get("hypothesis", "")
-    return tuple(escape(each) for each in texts)

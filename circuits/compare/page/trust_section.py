@@ -8,6 +8,7 @@ from circuits.compare.config import Role
 from circuits.compare.figures.nulls import best_null, nulls_height
 from circuits.compare.page import component_captions
 from circuits.compare.page.markup import bullets, columns, number_row, plot, section, table
+from circuits.compare.page.nulls_table import not_measured, nulls_table
 from circuits.compare.reading import (
     attributed,
     branch,
@@ -34,12 +35,19 @@ def trust_section(result: Result) -> str:
     return section(
         "limits",
         "How far can this be trusted?",
+        _null_runs(result),
         _null(result),
         _faithfulness(result),
         _attribution(result),
         "<h3>What cannot be said</h3>" if lines else "",
         bullets(lines) if lines else "",
+        not_measured(result),
     )
+
+
+def _null_runs(result: Result) -> str:
+    table = nulls_table(result)
+    return f"<h3>What did null runs and controls say?</h3>\n{table}" if table else ""
 
 
 def _null(result: Result) -> str:

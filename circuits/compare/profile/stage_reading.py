@@ -2,8 +2,9 @@
 
 1. Quads are drawn for the probes alone: by another seed where the task makes them; from a file,
    those that the comparison does not use come first. Every model has to see them aligned.
-2. Every model is run on them once, and so are two untrained nets, one with the architecture of the
-   teacher and one with that of the student: what these make readable owes nothing to training.
+2. Every model is run on them once, seed twins among them, and so are two untrained nets, one with
+   the architecture of the teacher and one with that of the student: what these make readable owes
+   nothing to training.
 3. At each point of the stream weak linear probes are fitted and asked (`probes.linear`), all on
    the same quads and folds, so that differences between models are paired.
 
@@ -74,7 +75,7 @@ class StageReadings:
     """Readings of every model, in the order of its stages.
 
     Attributes:
-        models: By role, and by `untrained_teacher` and `untrained_student`.
+        models: By role, by the names of twins, and by `untrained_teacher` and `untrained_student`.
         quads: That the probes were fitted and asked on; empty if nothing was measured.
         resamples: Of these quads; None if nothing was measured.
     """
@@ -115,19 +116,21 @@ def read_stages(
     config: ComparisonConfig,
     progress: Progress,
     steps: Steps = UNSTORED,
+    twins: Mapping[str, PatchableModel] | None = None,
 ) -> StageReadings:
-    """Probe every model at every stage, and the untrained nets beside them."""
+    """Probe every model at every stage, and seed twins and untrained nets beside them."""
+    trained: dict[str, PatchableModel] = {**models, **(twins or {})}
     if not config.n_probe_quads or not evidence.quads:
-        return _nothing(models, NO_QUADS if config.n_probe_quads else LEFT_OUT)
+        return _nothing(trained, NO_QUADS if config.n_probe_quads else LEFT_OUT)
     progress.stage("read stages: quads")
-    quads = _aligned(draw_probe_quads(evidence, config), models)
+    quads = _aligned(draw_probe_quads(evidence, config), trained)
     if len({quad.id for quad in quads}) < 2:
-        return _nothing(models, FEW)
+        return _nothing(trained, FEW)
     units, templates = [q.id for q in quads], [q.template for q in quads]
     folds = assign_folds(units, templates, seed=config.seed)
     known: dict[int, tuple[StageReading, ...]] = {}
     found: dict[str, tuple[StageReading, ...]] = {}
-    for name, model in {**models, **_untrained(models, config)}.items():
+    for name, model in {**trained, **_untrained(models, config)}.items():
         if id(model) not in known:
             shown = name.replace("_", " ")
             known[id(model)] = steps.run(
@@ -201,7 +204,7 @@ def _untrained(
 
 
 def _aligned(
-    quads: tuple[Quad[Input], ...], models: Mapping[Role, PatchableModel]
+    quads: tuple[Quad[Input], ...], models: Mapping[str, PatchableModel]
 ) -> tuple[Quad[Input], ...]:
     for model in {id(model): model for model in models.values()}.values():
         try:
@@ -220,7 +223,7 @@ def _class_numbers(
     return codes[: len(quads)], codes[len(quads) :]
 
 
-def _nothing(models: Mapping[Role, PatchableModel], reason: str) -> StageReadings:
+def _nothing(models: Mapping[str, PatchableModel], reason: str) -> StageReadings:
     return StageReadings(
         {
             role: tuple(StageReading(point, None, reason) for point in stream_points(model))

@@ -15,6 +15,7 @@ from circuits.compare.storage import Json, read_result
 
 FREE = (
     *("teacher", "student", "teacher_plain", "student_plain", "student_debiased", "checkpoints"),
+    *("teacher_twins", "student_twins"),
     *("seed", "device", "batch_size", "check", "task"),
 )
 """Fields of the config that may differ; the task is compared as it was opened."""

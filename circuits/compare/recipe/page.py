@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from behavior.estimates import Estimate
+from circuits.compare.figures.seeds_plane import plane_roles, seeds_plane_figure
 from circuits.compare.page.markup import (
     bullets,
     cell_table,
@@ -18,6 +19,7 @@ from circuits.compare.page.markup import (
 from circuits.compare.page.sheet import sheet
 from circuits.compare.reading import branch, estimate, listing
 from circuits.compare.recipe.lines import SIGNS, TITLES
+from circuits.compare.recipe.plane import seeds_plane_section
 from circuits.compare.storage import Json
 from circuits.compare.wording import interval
 
@@ -35,6 +37,7 @@ def render_recipe(stored: Mapping[str, object]) -> str:
     status = str(branch(stored, "verdict")["status"])
     claims = branch(stored, "claims")
     sections = (
+        seeds_plane_section(stored),
         section("seeds", "Seed by seed", _seeds(stored)),
         section(
             "claims",
@@ -55,6 +58,7 @@ def render_recipe(stored: Mapping[str, object]) -> str:
         headline=_headline(stored, status),
         sections="\n".join(sections),
         footer=_footer(stored),
+        figures={"plane": seeds_plane_figure(stored)} if plane_roles(stored) else {},
     )
 
 

@@ -7,6 +7,7 @@ from typing import cast
 
 from circuits.compare.reading import branch, estimate, listing, roles, text
 from circuits.compare.recipe.comparable import FREE, Run, shared_roles
+from circuits.compare.recipe.plane import plane_seeds
 from circuits.compare.recipe.pooling import Pooled, pool_students, pool_teacher
 from circuits.compare.recipe.verdict import Seed, decide_recipe
 from circuits.compare.storage import Json
@@ -41,6 +42,7 @@ def summarize(runs: Sequence[Run]) -> Json:
                 for claim, found in students.items()
             },
         },
+        "plane": plane_seeds(runs),
         "verdict": verdict.to_json(),
         "differs": [*differs(pooled["loss"]), *_sharing(runs), *_evidence(runs)],
     }

@@ -32,15 +32,26 @@ _BASE_MEGABYTES = 600
 
 
 def estimate_cost(
-    models: Mapping[Role, PatchableModel], evidence: Evidence, config: ComparisonConfig
+    models: Mapping[Role, PatchableModel],
+    evidence: Evidence,
+    config: ComparisonConfig,
+    twins: Mapping[str, PatchableModel] | None = None,
 ) -> list[str]:
-    """Lines that say how much there is to do and how long it would take."""
+    """Lines that say how much there is to do and how long it would take.
+
+    Args:
+        models: By role.
+        evidence: Inputs.
+        config: Of the comparison.
+        twins: By name.
+    """
     n_inputs = 4 * len(evidence.quads) + len(evidence.examples)
     if not evidence.quads:
         n_inputs += sum(2 * len(pairs) for pairs in evidence.pairs.values())
     lines = [f"Inputs: {_describe(evidence)}, {config.direction}"]
     total = 0.0
-    for role, model in _distinct(models).items():
+    everyone: dict[str, PatchableModel] = {**_distinct(models), **(twins or {})}
+    for role, model in everyone.items():
         forwards = n_inputs + _probe_forwards(role, evidence, config)
         forwards += _patching_forwards(model, evidence, config) if role in PAIR else 0
         per_forward = _seconds_per_forward(model, evidence, config)
@@ -78,7 +89,7 @@ def _patching_forwards(
     return patching + ablations + _circuit_forwards(evidence, config)
 
 
-def _probe_forwards(role: Role, evidence: Evidence, config: ComparisonConfig) -> int:
+def _probe_forwards(role: str, evidence: Evidence, config: ComparisonConfig) -> int:
     """Of the model on the quads of the probes, and of an untrained net like it."""
     if not evidence.quads:
         return 0

@@ -1,10 +1,12 @@
 """Compares each student with the teacher, into one folder.
 
 1. Every student's names are resolved, its models loaded and its inputs aligned. One that cannot be
-   used stops everything here, before anything takes time.
+   used stops everything here, before anything takes time. A model that several students share,
+   such as the teacher, is loaded once.
 2. Each comparison runs as it would alone; what it has in common with an earlier one is taken from
    memory (`circuits.compare.several.sharing`).
-3. Each is written into a folder of its own, and forgotten but for what ranks it.
+3. Each is written into a folder of its own, and forgotten but for what ranks it. Its models go
+   when its run is done, unless a later student needs them.
 """
 
 from collections import Counter
@@ -15,6 +17,8 @@ from types import ModuleType
 from circuits.compare.comparison import Comparison
 from circuits.compare.config import ComparisonConfig
 from circuits.compare.options import short_name
+from circuits.compare.pipeline import Prepared
+from circuits.compare.roles import Opened
 from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import Steps
 from circuits.compare.several.overview import write_overview
@@ -46,17 +50,21 @@ class Numbered:
         """The other runs go on."""
 
 
-def check_students(
+def prepare_students(
     pipeline: ModuleType, configs: Sequence[ComparisonConfig], progress: Progress
-) -> None:
-    """Resolve, load and align for every student, and keep nothing.
+) -> list[Prepared]:
+    """Resolve, load and align for every student.
 
     Raises:
         CircuitsError: If a student, or anything else that was given, cannot be used.
     """
+    opened: Opened = {}
+    found: list[Prepared] = []
     for number, config in enumerate(configs, 1):
-        pipeline.prepare(config, Numbered(progress, f"check {number}/{len(configs)}"))
+        said = Numbered(progress, f"check {number}/{len(configs)}")
+        found.append(pipeline.prepare(config, said, opened=opened))
     progress.ready()
+    return found
 
 
 def compare_students(
@@ -88,14 +96,16 @@ def compare_students(
     Raises:
         CircuitsError: If anything given cannot be used.
     """
-    check_students(pipeline, configs, progress)
+    prepared = prepare_students(pipeline, configs, progress)
     names = folder_names([config.student for config in configs])
     memory, remarks = Memory(), dict[str, None]()
     contestants: list[Contestant] = []
     for number, (config, name) in enumerate(zip(configs, names, strict=True), 1):
         said = Numbered(progress, f"{number}/{len(configs)} {name}")
         own = shared_steps(steps, name, memory)
-        comparison: Comparison = pipeline.run_comparison(config, said, command=command, steps=own)
+        comparison: Comparison = pipeline.run_comparison(
+            config, said, command=command, steps=own, prepared=prepared.pop(0)
+        )
         said.stage("draw and store")
         (stage / name).mkdir()
         remarks |= dict.fromkeys(comparison.write(stage / name, folder / name, figures=figures))
