@@ -65,12 +65,14 @@ ASKED: dict[Question, tuple[Cell, ...]] = {
 }
 """Cells that each probe is asked about, in the order of its margins."""
 
+SHORTCUT_TO_LABEL: frozenset[Cell] = frozenset({"A", "C"})
+"""Cells in which the shortcut says the label."""
+
 _FITTED: dict[tuple[Cell, ...], tuple[Question, ...]] = {
     ("A", "C"): ("core_AC", "transfer"),
     ("N", "L"): ("core_NL",),
     CELLS: ("shortcut",),
 }
-_SHORTCUT_TO_LABEL: frozenset[Cell] = frozenset({"A", "C"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,22 +121,71 @@ def probe_quads(
         question: np.zeros((len(features), len(cells)), dtype=np.float32)
         for question, cells in ASKED.items()
     }
-    classes = _classes(label, foil)
+    classes = quad_targets(label, foil)
     for fold in np.unique(folds):
         held_out = folds == fold
         for fitted, questions in _FITTED.items():
             target = classes["shortcut" if questions == ("shortcut",) else "core"]
-            probe = _fit(features[~held_out], target[~held_out], fitted, penalty)
+            probe = fit_probe(features[~held_out], target[~held_out], fitted, penalty)
             for question in questions:
-                found[question][held_out] = _ask(
+                found[question][held_out] = ask_probe(
                     probe, features[held_out], ASKED[question], label[held_out], foil[held_out]
                 )
     return ProbeAnswers(**found)
 
 
+def quad_targets(
+    label: Int[np.ndarray, " quad"], foil: Int[np.ndarray, " quad"]
+) -> dict[str, Float[np.ndarray, "quad 4 k"]]:
+    """What `core` and `shortcut` say in each cell, around the quad's mean.
+
+    A column for each class: +1/2 for the one that is said, -1/2 for the quad's other one.
+    """
+    identity = np.eye(int(max(label.max(), foil.max())) + 1)
+    columns = {
+        "core": [label if cell in LABEL_CELLS else foil for cell in CELLS],
+        "shortcut": [label if cell in SHORTCUT_TO_LABEL else foil for cell in CELLS],
+    }
+    middle = (identity[label] + identity[foil])[:, None] / 2
+    return {name: identity[np.stack(found, axis=1)] - middle for name, found in columns.items()}
+
+
+def fit_probe(
+    features: Float[np.ndarray, "quad 4 d"],
+    target: Float[np.ndarray, "quad 4 k"],
+    cells: tuple[Cell, ...],
+    penalty: float = PENALTY,
+) -> Pipeline:
+    """A probe of some cells of the quads, whose features it standardises."""
+    places = [CELLS.index(cell) for cell in cells]
+    x, y = (each[:, places].reshape(-1, each.shape[-1]) for each in (features, target))
+    probe = make_pipeline(StandardScaler(), Ridge(alpha=penalty * len(x)))
+    return probe.fit(x.astype(np.float64), y)
+
+
+def ask_probe(
+    probe: Pipeline,
+    features: Float[np.ndarray, "quad 4 d"],
+    cells: tuple[Cell, ...],
+    label: Int[np.ndarray, " quad"],
+    foil: Int[np.ndarray, " quad"],
+) -> Float[np.ndarray, "quad cell"]:
+    """Its score of the label minus its score of the foil, in some cells of other quads."""
+    places = [CELLS.index(cell) for cell in cells]
+    x = features[:, places].reshape(-1, features.shape[-1]).astype(np.float64)
+    scores = np.asarray(probe.predict(x)).reshape(len(features), len(cells), -1)
+    rows = np.arange(len(features))
+    return (scores[rows, :, label] - scores[rows, :, foil]).astype(np.float32)
+
+
 def too_few_quads(width: int, units: Sequence[str], folds: Int[np.ndarray, " quad"]) -> str | None:
     """Why probes of so many features cannot be trusted on these quads; None if they can."""
-    n, needed = smallest_training(units, folds), QUADS_FOR_A_FEATURE * width
+    return too_few(width, smallest_training(units, folds))
+
+
+def too_few(width: int, n: int) -> str | None:
+    """Why n quads are too few to learn from; None if they are not."""
+    needed = QUADS_FOR_A_FEATURE * width
     if n >= needed:
         return None
     return f"too few quads for this width ({n:,} to learn from, {width:,} features need {needed:,})"
@@ -174,44 +225,5 @@ def readability_auc(
 
 
 def _says_label(question: Question) -> Bool[np.ndarray, " cell"]:
-    label_cells = _SHORTCUT_TO_LABEL if question == "shortcut" else LABEL_CELLS
+    label_cells = SHORTCUT_TO_LABEL if question == "shortcut" else LABEL_CELLS
     return np.array([cell in label_cells for cell in ASKED[question]])
-
-
-def _classes(
-    label: Int[np.ndarray, " quad"], foil: Int[np.ndarray, " quad"]
-) -> dict[str, Float[np.ndarray, "quad 4 k"]]:
-    """What core and shortcut say in each cell, a column for each class, around the quad's mean."""
-    identity = np.eye(int(max(label.max(), foil.max())) + 1)
-    columns = {
-        "core": [label if cell in LABEL_CELLS else foil for cell in CELLS],
-        "shortcut": [label if cell in _SHORTCUT_TO_LABEL else foil for cell in CELLS],
-    }
-    middle = (identity[label] + identity[foil])[:, None] / 2
-    return {name: identity[np.stack(found, axis=1)] - middle for name, found in columns.items()}
-
-
-def _fit(
-    features: Float[np.ndarray, "quad 4 d"],
-    target: Float[np.ndarray, "quad 4 k"],
-    cells: tuple[Cell, ...],
-    penalty: float,
-) -> Pipeline:
-    places = [CELLS.index(cell) for cell in cells]
-    x, y = (each[:, places].reshape(-1, each.shape[-1]) for each in (features, target))
-    probe = make_pipeline(StandardScaler(), Ridge(alpha=penalty * len(x)))
-    return probe.fit(x.astype(np.float64), y)
-
-
-def _ask(
-    probe: Pipeline,
-    features: Float[np.ndarray, "quad 4 d"],
-    cells: tuple[Cell, ...],
-    label: Int[np.ndarray, " quad"],
-    foil: Int[np.ndarray, " quad"],
-) -> Float[np.ndarray, "quad cell"]:
-    places = [CELLS.index(cell) for cell in cells]
-    x = features[:, places].reshape(-1, features.shape[-1]).astype(np.float64)
-    scores = np.asarray(probe.predict(x)).reshape(len(features), len(cells), -1)
-    rows = np.arange(len(features))
-    return (scores[rows, :, label] - scores[rows, :, foil]).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Figures of what is represented and where attention goes."""
