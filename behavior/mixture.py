@@ -39,7 +39,11 @@ class Part:
     pairs: Contrast | None
 
     def examples(self, seed: int) -> Iterator[Example[Any]]:
-        """The items that the seed draws."""
+        """The items that the seed draws.
+
+        Raises:
+            DataError: If pairs without end are asked for, or more than there are.
+        """
         if self.pairs is None:
             yield from self.task.examples(self.split, self.n, seed)
             return

@@ -86,7 +86,7 @@ def model_card(
         classes=", ".join(recipe.model.classes),
         objective=objective
         + (f", bias model {_bias(recipe.bias_model)}" if recipe.bias_model else ""),
-        teacher="none" if recipe.teacher is None else f"`{recipe.teacher}`, seed {seed}",
+        teacher="none" if not recipe.teachers else f"`{'`, `'.join(recipe.teachers)}`, seed {seed}",
         start="fresh weights" if start is None else _start(start.recipe, start.layers),
         items=", ".join(f"{n} {cell}" for cell, n in cells.items()),
         steps=recipe.optimization.steps,

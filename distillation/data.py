@@ -37,8 +37,13 @@ class EncodedInputs:
         return len(next(iter(self.columns.values())))
 
     def take(self, items: Int[Tensor, " batch"]) -> Batch:
-        """What the model is called with for these items."""
-        return {name: column[items] for name, column in self.columns.items()}
+        """What the model is called with for these items, without padding that all of them have."""
+        batch = {name: column[items] for name, column in self.columns.items()}
+        mask = batch.get("attention_mask")
+        if mask is None:
+            return batch
+        length = int(mask.any(0).nonzero().max()) + 1
+        return {name: column[:, :length] for name, column in batch.items()}
 
 
 class IndexedInputs(Dataset[Batch]):

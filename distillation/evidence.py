@@ -1,13 +1,17 @@
+# PYTHON_ARGCOMPLETE_OK
 """What trained models do, over all seeds of their recipes.
 
-    python -m distillation.evidence --runs runs --out docs/evidence
+    python -m distillation.evidence runs --out docs/evidence
 
 1. Every finished folder `RUNS/<recipe>/seed-<K>` answers the same test quads and, for accuracy
    in the domain, the same test examples.
 2. `runs.csv` keeps each run, `intervals.csv` the t interval of each recipe's mean over seeds and
    the prediction interval for one further seed; `evidence.md` shows both, and the differences
    between recipes seed by seed.
-3. The seed to bundle is that of the median erosion of the spurious share, not the prettiest; of
+3. `evidence.html`, `evidence.tex` and CSV files hold the claims C1 and C2 with intervals over seeds
+   and over examples, retention, each type of bias, agreement, and every run that a grid asked for
+   with what became of it.
+4. The seed to bundle is that of the median erosion of the spurious share, not the prettiest; of
    several families of recipes (`vit-teacher`, `resnet-teacher`), each has its own.
 
 `--check FOLDER` measures one further model and says whether it lies within the prediction
@@ -17,26 +21,29 @@ intervals that were published.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from jaxtyping import Float
-from torch import Tensor
+from tqdm import tqdm
 
-from behavior.answers import QuadAnswers
-from behavior.errors import ResultError
-from behavior.examples import CELLS, Example, Quad, Task
-from behavior.inputs import Input
-from behavior.measures import measure_cells, measure_quads
-from behavior.readout import read_labels
-from behavior.resampling import Resamples, resample_units
+from behavior.command_line import OneLineParser
+from behavior.errors import CircuitsError, ResultError
+from behavior.examples import CELLS
 from behavior.tasks import load_task
 from distillation.commands import RUNS, run_command
+from distillation.evidence_claims import trios_of
+from distillation.evidence_measured import (
+    N_QUADS,
+    QUADS_SEED,
+    HeldOutData,
+    Measured,
+    measure_folder,
+    measure_run,
+)
 from distillation.evidence_page import render_markdown
 from distillation.evidence_roles import families, in_reading_order, median_seed, with_retention
+from distillation.evidence_sheets import make_sheets, render_sheets_markdown, write_sheets
+from distillation.evidence_states import MEASURED, run_states
 from distillation.evidence_tables import (
-    MEASURES,
     Interval,
     Run,
     intervals,
@@ -44,60 +51,19 @@ from distillation.evidence_tables import (
     write_intervals,
     write_runs,
 )
-from distillation.folders import RECORD, read_record
-from distillation.models import load_classifier
+from distillation.evidence_trios import retention_anchors
+from distillation.folders import RECORD
+from distillation.grid.plan import Key
 
-N_QUADS = 1000
-N_EXAMPLES = 2000
-QUADS_SEED = 20_000
-"""Test quads that nobody looked at while settings were chosen."""
+__all__ = ["HeldOutData", "finished_folders", "gather", "main", "measure_run", "outside"]
 
+_EPILOG = """\
+  python -m distillation.evidence runs --out runs/evidence
+  python -m distillation.evidence runs --task digits --recipes vit-teacher,vit-student
+  python -m distillation.evidence --check runs/student/seed-25
+"""
 
-@dataclass(frozen=True, slots=True)
-class HeldOutData:
-    """What every run is asked, the same for all.
-
-    Attributes:
-        labels: Names of the classes of the task.
-        quads: Factorial quads of the test split.
-        examples: In-domain examples of the test split.
-        resamples: Over the quads.
-    """
-
-    labels: tuple[str, ...]
-    quads: tuple[Quad[Any], ...]
-    examples: tuple[Example[Any], ...]
-    resamples: Resamples
-
-    @classmethod
-    def draw(cls, task: Task[Any], n_quads: int = N_QUADS, seed: int = QUADS_SEED) -> "HeldOutData":
-        """Quads and in-domain examples of the test split of a task."""
-        quads = task.quads(n_quads, seed)
-        ids, templates = [quad.id for quad in quads], [quad.template for quad in quads]
-        examples = tuple(task.examples("test", N_EXAMPLES, seed))
-        return cls(task.labels, quads, examples, resample_units(ids, templates))
-
-
-def measure_run(folder: Path, data: HeldOutData) -> Run:
-    """Measure one finished folder.
-
-    Raises:
-        ResultError: If the folder is no finished training.
-    """
-    record = read_record(folder)
-    answers, in_domain = _answer(folder, data)
-    cells = measure_cells(answers, data.resamples)
-    measured = measure_quads(answers, data.resamples)
-    found = {name: estimate.value for name, estimate in measured.items()}
-    found |= {f"accuracy_{cell}": cells[cell]["accuracy"].value for cell in CELLS}
-    found["id_accuracy"] = in_domain
-    return Run(
-        recipe=cast(dict[str, str], record["recipe"])["name"],
-        seed=cast(int, record["seed"]),
-        digest=cast(str, record["digest"]),
-        seconds=cast(float, record["seconds"]),
-        values={name: found.get(name) for name in MEASURES},
-    )
+Report = Callable[[str], None]
 
 
 def finished_folders(runs: Path, recipes: Sequence[str] | None = None) -> list[Path]:
@@ -118,16 +84,41 @@ def finished_folders(runs: Path, recipes: Sequence[str] | None = None) -> list[P
     return chosen
 
 
-def gather(
-    folders: Sequence[Path], data: HeldOutData, report: Callable[[str], None] | None = None
-) -> list[Run]:
+def gather(folders: Sequence[Path], data: HeldOutData, report: Report | None = None) -> list[Run]:
     """Measure finished folders on the same data; report is called with a line for each."""
-    runs: list[Run] = []
-    for folder in folders:
-        runs.append(measure_run(folder, data))
+    return keep_retention(measure_folders(folders, data, report)[0])
+
+
+def measure_folders(
+    folders: Sequence[Path], data: HeldOutData, report: Report | None = None
+) -> tuple[list[Measured], dict[Key, str]]:
+    """The runs that fit the task, and why the others do not.
+
+    Raises:
+        CircuitsError: If none does.
+    """
+    measured: list[Measured] = []
+    unmeasured: dict[Key, str] = {}
+    for folder in tqdm(folders, desc="runs", disable=not sys.stderr.isatty()):
+        key = folder.parent.name, int(folder.name.removeprefix("seed-"))
+        try:
+            measured.append(measure_folder(folder, data))
+        except CircuitsError as error:
+            unmeasured[key] = str(error)
+            if len(unmeasured) == len(folders):
+                raise
+            line = f"{key[0]}, seed {key[1]}: not measured: {error}"
+        else:
+            line = _summary(measured[-1].run)
         if report is not None:
-            report(_summary(runs[-1]))
-    return with_retention(runs)
+            report(line)
+    return measured, unmeasured
+
+
+def keep_retention(measured: Sequence[Measured]) -> list[Run]:
+    """The measures of the runs with their retention."""
+    anchors = retention_anchors(trios_of(measured))
+    return with_retention([one.run for one in measured], anchors)
 
 
 def outside(run: Run, published: Sequence[Interval]) -> list[str]:
@@ -151,22 +142,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _gather(options: argparse.Namespace) -> int:
     names = None if options.recipes is None else options.recipes.split(",")
-    folders = finished_folders(options.runs, names)
+    folder = _runs_folder(options)
     data = HeldOutData.draw(load_task(options.task), options.quads, options.seed)
-    runs = gather(folders, data, _write_line)
+    measured, unmeasured = measure_folders(finished_folders(folder, names), data, _write_line)
+    keys = [(one.run.recipe, one.run.seed) for one in measured]
+    states = run_states(folder, keys, unmeasured, names)
+    runs = keep_retention(measured)
     order = in_reading_order({run.recipe for run in runs})
     found = intervals(sorted(runs, key=lambda run: order.index(run.recipe)))
     options.out.mkdir(parents=True, exist_ok=True)
     write_runs(options.out / "runs.csv", runs)
     write_intervals(options.out / "intervals.csv", found)
-    (options.out / "evidence.md").write_text(render_markdown(runs, found), encoding="utf-8")
-    _write_line(f"tables: {options.out}")
+    sheets = make_sheets(measured, runs, states)
+    write_sheets(options.out, sheets, measured)
+    text = render_markdown(runs, found) + render_sheets_markdown(sheets)
+    (options.out / "evidence.md").write_text(text, encoding="utf-8")
+    n_missing = sum(state.state != MEASURED for state in states)
+    _write_line(f"tables: {options.out}   {len(runs)} runs measured, {n_missing} missing")
     for family in families(order):
         seed = median_seed(runs, family)
         if seed is not None:
             name = f", {family.removesuffix('-')}" if family else ""
             _write_line(f"seed of the median erosion of the spurious share{name}: {seed}")
     return 0
+
+
+def _runs_folder(options: argparse.Namespace) -> Path:
+    if options.folder is not None and options.runs is not None:
+        raise ResultError("RUNS and --runs both name the folder of the runs. Give one of them.")
+    return options.folder or options.runs or RUNS
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -177,26 +181,6 @@ def _check(options: argparse.Namespace) -> int:
     names = outside(run, published)
     _write_line(f"outside the published intervals: {', '.join(names) or 'nothing'}")
     return 1 if names else 0
-
-
-def _answer(folder: Path, data: HeldOutData) -> tuple[QuadAnswers, float | None]:
-    classifier = load_classifier(folder)
-    readout = read_labels(classifier.classes, data.labels)
-
-    def logits(inputs: Sequence[Input]) -> Float[Tensor, "input n_labels"]:
-        return readout.task_logits(classifier.predict(classifier.encode(inputs)))
-
-    quads = data.quads
-    answers = QuadAnswers(
-        {cell: logits([quad.cell(cell) for quad in quads]) for cell in CELLS},
-        readout.index([quad.label for quad in quads]),
-        readout.index([quad.foil for quad in quads]),
-        tuple(quad.id for quad in quads),
-        tuple(quad.template for quad in quads),
-    )
-    truth = readout.index([example.label for example in data.examples])
-    right = logits([example.input for example in data.examples]).argmax(-1) == truth
-    return answers, float(right.double().mean())
 
 
 def _summary(run: Run) -> str:
@@ -212,11 +196,16 @@ def _write_line(line: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m distillation.evidence",
         description="Measure finished runs on the same test quads and write tables over seeds.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs (default runs)")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", metavar="RUNS", help="folder of the runs (default runs)"
+    )
+    parser.add_argument("--runs", type=Path, help="the same")
     parser.add_argument("--recipes", help="names, separated by commas (default all there are)")
     parser.add_argument("--task", default="nli-overlap", help="source of the test quads")
     parser.add_argument("--quads", type=int, default=N_QUADS, help=f"number (default {N_QUADS})")

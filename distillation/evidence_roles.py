@@ -5,7 +5,7 @@ names begin alike. Recipes whose names begin with no family's are one family too
 their roles are called `teacher`, `student` and so on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from distillation.evidence_tables import Run
@@ -28,11 +28,18 @@ def families(names: Iterable[str]) -> dict[str, list[str]]:
     return {family: _ordered(family, members[family]) for family in sorted(members)}
 
 
-def with_retention(runs: Sequence[Run]) -> list[Run]:
+def with_retention(
+    runs: Sequence[Run], anchors: Mapping[str, tuple[str, str]] | None = None
+) -> list[Run]:
     """Add to each run which share of its teacher's debiasing it kept, where both are there.
 
     (share of teacher-plain - share of the run) / (share of teacher-plain - share of teacher), all
-    of one seed and family; None if that teacher was not less biased than the plain one.
+    of one seed; None if that teacher was not less biased than the plain one.
+
+    Args:
+        runs: Of all recipes.
+        anchors: Plain and debiased teacher of a recipe, where the recipes tell; those of the
+            others are the two of their family.
     """
     shares = {(run.recipe, run.seed): run.values["spurious_share"] for run in runs}
     family_of = {
@@ -42,10 +49,10 @@ def with_retention(runs: Sequence[Run]) -> list[Run]:
     }
     found: list[Run] = []
     for run in runs:
-        plain, teacher = (
-            shares.get((family_of[run.recipe] + role, run.seed))
-            for role in ("teacher-plain", "teacher")
-        )
+        family = family_of[run.recipe]
+        usual = f"{family}teacher-plain", f"{family}teacher"
+        anchor = (anchors or {}).get(run.recipe, usual)
+        plain, teacher = (shares.get((name, run.seed)) for name in anchor)
         kept = _retention(plain, teacher, run.values["spurious_share"])
         found.append(replace(run, values={**run.values, "retention": kept}))
     return found

@@ -19,12 +19,24 @@ RECORD = "training.json"
 WEIGHTS = "model.safetensors"
 FINISHED = "finished"
 CHECKPOINTS = "checkpoints"
+LOGITS = ".logits"
 _REQUEST = "request.json"
 
 
 def run_folder(runs: Path, recipe: str, seed: int) -> Path:
     """Where a run lies among others: `RUNS/<recipe>/seed-<K>`."""
     return runs / recipe / f"seed-{seed}"
+
+
+def partial_folder(out: Path) -> Path:
+    """Where a training works until its folder is finished."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def logits_folder(out: Path, recipe: str, seed: int) -> Path | None:
+    """Where the logits of teachers are kept: beside the runs, if `out` lies among runs."""
+    runs = out.parent.parent
+    return runs / LOGITS if out == run_folder(runs, recipe, seed) else None
 
 
 def find_parents(
@@ -91,9 +103,9 @@ def open_partial(out: Path, request: Mapping[str, object]) -> Path:
     Raises:
         ResultError: If it was left by another request, or cannot be written.
     """
-    partial = out.with_name(f"{out.name}.partial")
+    partial = partial_folder(out)
     left = _read(partial / _REQUEST)
-    changed = [] if left is None else _changed(request, left)
+    changed = [] if left is None else _changed(request, left) + sorted(left.keys() - request)
     if changed:
         raise ResultError(
             f"{partial} was left by an unfinished training with another {changed[0]}. "

@@ -24,7 +24,7 @@ from transformers import (
 from behavior.errors import RecipeError
 from distillation.classifier import Classifier
 from distillation.data import Preprocessor
-from distillation.families import BertRecipe, ModelRecipe, T5Recipe
+from distillation.families import BertRecipe, ModelRecipe, PretrainedRecipe, T5Recipe
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _SPECIAL_T5 = ("<pad>", "</s>", "<unk>")
@@ -38,6 +38,8 @@ def make_preprocessor(recipe: ModelRecipe, vocabulary: Sequence[str]) -> Preproc
             return word_tokenizer(vocabulary, recipe.max_length)
         case T5Recipe():
             return word_tokenizer_t5([*vocabulary, *recipe.classes], recipe.max_length)
+        case PretrainedRecipe():
+            return recipe.preprocessor()
         case _:
             return image_processor(recipe.image_size)
 
@@ -102,6 +104,8 @@ def build_classifier(recipe: ModelRecipe, preprocessor: Preprocessor, seed: int)
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if isinstance(recipe, PretrainedRecipe):
+            return Classifier.of(recipe.build(), preprocessor)
         if not isinstance(recipe, BertRecipe | T5Recipe):
             return Classifier.of(recipe.build(), preprocessor)
         if isinstance(preprocessor, BaseImageProcessor):

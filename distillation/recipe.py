@@ -6,11 +6,16 @@ wrong types and missing needs are errors of one line that name the file and the 
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from behavior.errors import RecipeError
 from distillation.checks import require
 from distillation.families import ModelRecipe
-from distillation.objectives import Need, Objective, objective_name
+from distillation.objectives import ClosedForm, Need, Objective, objective_name
+from distillation.remedies import AugmentRecipe
+
+_LATER = {"data": ("recolour", "augment"), "start": ("select", "heads")}
+"""Keys of sections that stored recipes lack where they are at their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +28,20 @@ class DataRecipe:
         n: Training items drawn from the split; None takes all of a finite source.
         counterfactuals: Share of the items whose counterfactual twin is added: the core feature
             is changed, the shortcut stays, so the twin of an aligned item is a conflicting one.
+        recolour: Share of the images of which a copy in another colour is added.
+        augment: Items from files that are added.
     """
 
     task: str
     n: int | None = None
     options: dict[str, object] = field(default_factory=dict[str, object])
     counterfactuals: float = 0.0
+    recolour: float = 0.0
+    augment: AugmentRecipe | None = None
 
     def __post_init__(self) -> None:
         require(self.n is None or self.n >= 1, "n", "at least 1", self.n)
+        require(0 <= self.recolour <= 1, "recolour", "from 0 to 1", self.recolour)
         require(
             0 <= self.counterfactuals <= 1, "counterfactuals", "from 0 to 1", self.counterfactuals
         )
@@ -73,20 +83,56 @@ class OptimizationRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectionRecipe:
+    """Which checkpoint is kept, always by validation data.
+
+    Attributes:
+        rule: `last` takes the end of the training; `in-domain` the best accuracy on validation
+            items as biased as those of training; `worst-group` the best accuracy of the group with
+            the lowest (of quads: of the cells), which uses the groups of the validation data.
+        every: Updates between measurements.
+        patience: Measurements without a better one after which the training ends; None never.
+    """
+
+    rule: Literal["last", "in-domain", "worst-group"] = "last"
+    every: int = 250
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, "every", "at least 1", self.every)
+        if self.patience is not None:
+            require(self.patience >= 1, "patience", "at least 1", self.patience)
+            require(self.rule != "last", "rule", "in-domain or worst-group for patience", self.rule)
+
+    @property
+    def measures(self) -> bool:
+        """Whether anything is measured while the training runs."""
+        return self.rule != "last"
+
+
+@dataclass(frozen=True, slots=True)
 class StartRecipe:
     """Where the initial weights come from, instead of from scratch.
 
     Attributes:
         recipe: Recipe of the model whose weights are copied.
         layers: Its layers that become ours, in order; None copies the whole model.
+        select: What is taken of a wider model: `uniform` takes evenly spaced channels and whole
+            heads; None takes everything, for which widths have to be equal.
+        heads: With `select`, its heads that become ours, in order; None takes them evenly.
     """
 
     recipe: str
     layers: tuple[int, ...] | None = None
+    select: Literal["uniform"] | None = None
+    heads: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.layers is not None:
             require(all(i >= 0 for i in self.layers), "layers", "at least 0", self.layers)
+        if self.heads is not None:
+            require(all(i >= 0 for i in self.heads), "heads", "at least 0", self.heads)
+            require(self.select is not None, "select", "uniform where heads are named", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +175,10 @@ class Recipe:
         model: The network.
         objective: What is minimised, with its own settings.
         optimization: How it is minimised.
-        teacher: Recipe of the model that is distilled, for objectives that need one.
+        teacher: Recipe of the model that is distilled, or of several, for objectives that need it.
         bias_model: What knows the shortcut, for objectives that need it.
         start: A model to start from; None starts from scratch.
+        selection: Which checkpoint is kept.
     """
 
     name: str
@@ -140,9 +187,10 @@ class Recipe:
     model: ModelRecipe
     objective: Objective
     optimization: OptimizationRecipe
-    teacher: str | None = None
+    teacher: str | tuple[str, ...] | None = None
     bias_model: BiasModelRecipe | None = None
     start: StartRecipe | None = None
+    selection: SelectionRecipe = SelectionRecipe()
 
     def __post_init__(self) -> None:
         given: dict[Need, object] = {
@@ -158,28 +206,58 @@ class Recipe:
         for spare in ("teacher", "bias_model"):
             if given[spare] is not None and spare not in self.objective.needs:
                 raise RecipeError(f"{spare} is given, but objective {label!r} has no use for it.")
+        if isinstance(self.objective, ClosedForm) and self.optimization.steps != 1:
+            raise RecipeError(
+                f"optimization.steps is {self.optimization.steps}, but objective {label!r} "
+                "takes no steps. Set it to 1."
+            )
+        steps = self.optimization.steps
+        if self.selection.measures and self.selection.every > steps:
+            raise RecipeError(
+                f"selection.every is {self.selection.every}, but optimization.steps is {steps}, so "
+                "nothing would be measured."
+            )
         layers = None if self.start is None else self.start.layers
-        if layers is not None and len(layers) != self.model.n_layers:
+        if layers is not None and self.model.n_layers not in (None, len(layers)):
             raise RecipeError(
                 f"start.layers names {len(layers)} layers, but model.n_layers is "
                 f"{self.model.n_layers}."
             )
 
     @property
+    def teachers(self) -> tuple[str, ...]:
+        """Recipe of each teacher."""
+        if self.teacher is None:
+            return ()
+        return (self.teacher,) if isinstance(self.teacher, str) else self.teacher
+
+    @property
     def parents(self) -> tuple[str, ...]:
         """Recipes whose models this one needs, each once."""
         start = None if self.start is None else self.start.recipe
         bias = None if self.bias_model is None else self.bias_model.recipe
-        names = (self.teacher, start, bias)
+        names = (*self.teachers, start, bias)
         return tuple(dict.fromkeys(name for name in names if name is not None))
 
     def with_steps(self, steps: int) -> "Recipe":
         """The same recipe for another number of updates; the schedule is fitted to it."""
-        return replace(self, optimization=replace(self.optimization, steps=steps))
+        selection, optimization = self.selection, replace(self.optimization, steps=steps)
+        if selection.measures:
+            selection = replace(selection, every=min(selection.every, steps))
+        return replace(self, optimization=optimization, selection=selection)
 
     def to_json(self) -> dict[str, object]:
-        """The whole recipe, with every default written out."""
+        """The whole recipe, with every default written out; `selection` only if it measures.
+
+        What came later than the first stored recipes is left out where it says nothing.
+        """
         settings = asdict(self)
-        settings["objective"] = {"name": objective_name(self.objective), **settings["objective"]}
+        for section, keys in _LATER.items():
+            for key in keys if settings[section] is not None else ():
+                if not settings[section][key]:
+                    del settings[section][key]
+        settings["objective"] = {"name": objective_name(self.objective), **self.objective.to_json()}
         settings["bias_model"] = None if self.bias_model is None else self.bias_model.to_json()
+        if not self.selection.measures:
+            del settings["selection"]
         return settings

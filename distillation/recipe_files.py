@@ -7,7 +7,7 @@ types and missing needs are errors that name the file and the key.
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -18,11 +18,13 @@ from behavior.errors import RecipeError
 from distillation.bias_models import BIAS_MODELS
 from distillation.families import FAMILIES, ModelRecipe
 from distillation.objectives import OBJECTIVES, Objective
+from distillation.objectives.terms import TERMS, Term
 from distillation.recipe import (
     BiasModelRecipe,
     DataRecipe,
     OptimizationRecipe,
     Recipe,
+    SelectionRecipe,
     StartRecipe,
 )
 
@@ -33,9 +35,10 @@ _SECTIONS: dict[str, type] = {
     "data": DataRecipe,
     "optimization": OptimizationRecipe,
     "start": StartRecipe,
+    "selection": SelectionRecipe,
 }
 _NEEDED = ("description", "data", "model", "optimization", "objective")
-_KEYS = (*_NEEDED, "start", "teacher", "bias_model")
+_KEYS = (*_NEEDED, "start", "teacher", "bias_model", "selection")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -130,8 +133,10 @@ def _build_recipe(name: str, settings: Section) -> Recipe:
         key: None if settings.get(key) is None else _build(kind, settings[key], key)
         for key, kind in _SECTIONS.items()
     }
+    sections["selection"] = sections["selection"] or SelectionRecipe()
     values: Section = {
-        key: _convert(settings.get(key), str | None, key) for key in ("description", "teacher")
+        "description": _convert(settings.get("description"), str | None, "description"),
+        "teacher": _convert_teacher(settings.get("teacher")),
     }
     values["bias_model"] = _build_bias_model(settings.get("bias_model"))
     absent = [key for key in _NEEDED if settings.get(key) is None]
@@ -140,6 +145,16 @@ def _build_recipe(name: str, settings: Section) -> Recipe:
     model = _build_model(settings["model"])
     objective = _build_objective(settings["objective"])
     return Recipe(name=name, model=model, objective=objective, **sections, **values)  # pyright: ignore[reportArgumentType]
+
+
+def _convert_teacher(value: object) -> str | tuple[str, ...] | None:
+    """The name of one recipe, or a list of names; a list of one is the one."""
+    if not isinstance(value, list):
+        return cast("str | None", _convert(value, str | None, "teacher"))
+    names = cast("tuple[str, ...]", _convert(value, tuple[str, ...], "teacher"))
+    if not names or len(set(names)) < len(names):
+        raise RecipeError(f"teacher must be one recipe or several different ones, got {value!r}.")
+    return names[0] if len(names) == 1 else names
 
 
 def _build_bias_model(settings: object) -> BiasModelRecipe | None:
@@ -167,6 +182,16 @@ def _build_objective(settings: object) -> Objective:
     if not isinstance(name, str) or name not in OBJECTIVES:
         raise RecipeError(f"objective.name must be one of {_names(OBJECTIVES)}, got {name!r}.")
     return _build(OBJECTIVES[name], values, "objective")
+
+
+def _build_term(settings: object, where: str) -> Term:
+    if not isinstance(settings, dict) or "name" not in settings:
+        raise RecipeError(f"{where} needs a name: one of {_names(TERMS)}.")
+    values = dict(cast(Section, settings))
+    name = values.pop("name")
+    if not isinstance(name, str) or name not in TERMS:
+        raise RecipeError(f"{where}.name must be one of {_names(TERMS)}, got {name!r}.")
+    return _build(TERMS[name], values, where)
 
 
 def _build(kind: type[T], settings: object, where: str) -> T:
@@ -211,6 +236,10 @@ def _convert(value: object, kind: object, where: str) -> object:
         return value
     if origin is dict:
         return _expect(value, dict, "keys with values", where)
+    if kind is Term:
+        return _build_term(value, where)
+    if is_dataclass(kind):
+        return _build(cast(type, kind), value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

@@ -7,23 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from behavior.examples import Example, Task
-from behavior.generated import GeneratedTask
-from behavior.readout import read_labels
 from distillation.card import model_card
-from distillation.classifier import Classifier
-from distillation.folders import RECORD, weights_digest, write_json
+from distillation.folders import CHECKPOINTS, RECORD, weights_digest, write_json
+from distillation.options import RunOptions
 from distillation.prepare import Prepared
 from distillation.recipe import Recipe
+from distillation.validation import SELECTED, validation_accuracy
 
 SCHEMA_VERSION = 1
-N_VALIDATION = 2000
-"""Examples: 500 quads, four cells each."""
-
+CURVES = "runs"
+"""Where transformers puts the curves of TensorBoard; the Hub shows those of a model's folder."""
 _LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "pillow")
 
 
@@ -34,6 +30,7 @@ def write_finished_folder(
     request: Mapping[str, object],
     prepared: Prepared,
     history: Sequence[Mapping[str, float]],
+    options: RunOptions | None = None,
 ) -> Path:
     """Write model, preprocessor, card and `training.json` into a folder.
 
@@ -44,6 +41,7 @@ def write_finished_folder(
         request: What identifies the training, stored as it is.
         prepared: The training, with the model as it ended.
         history: The trainer's log.
+        options: How the training was run.
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -61,27 +59,18 @@ def write_finished_folder(
         "description": recipe.description,
         "digest": weights_digest(folder),
         "data": {**task.describe(), "n": len(examples), "cells": cells},
+        **({"added": prepared.added} if prepared.added else {}),
         "validation_accuracy": validation,
         **_summarise(history),
+        **_chosen(recipe, history),
         **_provenance(),
+        "run": (options or RunOptions()).to_json(),
     }
+    curves = folder.parent / CHECKPOINTS / CURVES
+    if curves.is_dir():
+        shutil.copytree(curves, folder / CURVES)
     write_json(folder / RECORD, record)
     return folder
-
-
-def validation_accuracy(
-    classifier: Classifier, task: Task[Any]
-) -> dict[str, dict[str, float | int]]:
-    """Accuracy per group on validation quads, or on the validation split; empty without either."""
-    examples = _validation_examples(task)
-    if not examples:
-        return {}
-    readout = read_labels(classifier.classes, task.labels)
-    inputs = classifier.encode([example.input for example in examples])
-    answers = readout.task_logits(classifier.predict(inputs)).argmax(-1)
-    right = (answers == readout.index([example.label for example in examples])).tolist()
-    groups = dict.fromkeys(example.group for example in examples)
-    return {group: _share_right(examples, right, group) for group in groups}
 
 
 def git_revision() -> str | None:
@@ -112,6 +101,18 @@ def _summarise(history: Sequence[Mapping[str, float]]) -> dict[str, object]:
     return {"loss_history": losses, "seconds": round(history[-1]["seconds"], 1)}
 
 
+def _chosen(recipe: Recipe, history: Sequence[Mapping[str, float]]) -> dict[str, object]:
+    """What the rule of selection measured and which checkpoint it took; empty without a rule."""
+    if not recipe.selection.measures:
+        return {}
+    measured = [
+        {"step": entry["step"], "value": entry[SELECTED]} for entry in history if SELECTED in entry
+    ]
+    # The first of equal ones, as the trainer takes it.
+    best = max(measured, key=lambda entry: entry["value"])
+    return {"selected": {"rule": recipe.selection.rule, **best, "measured": measured}}
+
+
 def _provenance() -> dict[str, object]:
     versions = {name: version(name) for name in _LIBRARIES}
     return {
@@ -119,17 +120,3 @@ def _provenance() -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "git_revision": git_revision(),
     }
-
-
-def _validation_examples(task: Task[Any]) -> list[Example[Any]]:
-    if isinstance(task, GeneratedTask):
-        quads = task.quads(N_VALIDATION // 4, split="validation")
-        return [example for quad in quads for example in quad.examples()]
-    return list(task.examples("validation", N_VALIDATION)) if "validation" in task.splits else []
-
-
-def _share_right(
-    examples: Sequence[Example[Any]], right: Sequence[bool], group: str
-) -> dict[str, float | int]:
-    chosen = [fine for example, fine in zip(examples, right, strict=True) if example.group == group]
-    return {"value": sum(chosen) / len(chosen), "n": len(chosen)}

@@ -1,27 +1,36 @@
 """A `transformers.Trainer` that minimises one of our objectives on items in a fixed order.
 
-The trainer does what it does for everybody: AdamW, clipping, schedule, checkpoints, resuming.
-Ours only adds the loss and the order, and leaves out per-item collation.
+The trainer does what it does for everybody: AdamW, clipping, schedule, checkpoints, resuming, mixed
+precision, accumulation and several processes. Ours only adds the loss, the order and the rule by
+which a checkpoint is chosen, and leaves out per-item collation.
 """
 
 import math
 import time
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from jaxtyping import Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+)
 
 from behavior.errors import RecipeError
 from distillation.data import Batch, FixedOrder, IndexedInputs
-from distillation.objectives import Criterion, Materials
-from distillation.recipe import OptimizationRecipe
+from distillation.objectives import Criterion, Materials, Signals
+from distillation.options import RunOptions, n_processes
+from distillation.recipe import Recipe, SelectionRecipe
+from distillation.validation import SELECTED, Selection
 
 LOGGING_STEPS = 50
 _CRITERION = "criterion.safetensors"
@@ -38,7 +47,12 @@ class ObjectiveTrainer(Trainer):
         criterion: What is minimised; its own weights are trained and saved with the model's.
         order: [visit] item visited at each place of each batch, for the whole training.
         args: Of the trainer, schedule included.
-        progress: Called whenever the loss is logged.
+        progress: Called whenever the loss is logged, by the first process.
+        selection: Which checkpoint the model has at the end.
+
+    Raises:
+        RecipeError: If several processes are to train a criterion that has a state of its own, or
+            the task cannot be measured as the selection needs it.
     """
 
     def __init__(
@@ -48,17 +62,27 @@ class ObjectiveTrainer(Trainer):
         order: Int[Tensor, " visit"],
         args: TrainingArguments,
         progress: Progress | None = None,
+        selection: SelectionRecipe | None = None,
     ) -> None:
+        _refuse_state_in_several_processes(criterion)
+        rule = selection or SelectionRecipe()
+        data = IndexedInputs(materials.inputs)
         super().__init__(
             model=materials.classifier.model,
             args=args,
-            train_dataset=IndexedInputs(materials.inputs),
+            train_dataset=data,
+            # The trainer asks for one although `evaluate` has its own examples.
+            eval_dataset=data if rule.measures else None,
             # Batches come whole from the data set; the type only knows lists of items.
             data_collator=cast(Any, _identity),
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.signals = materials.signals
+        if rule.patience is not None:
+            self.add_callback(EarlyStoppingCallback(rule.patience))
+        classifier = self._classifier = materials.classifier
+        self._selection = Selection(rule, classifier, materials.task) if rule.measures else None
+        self.signals = _move(materials.signals, self.args.device)
         self.order = order
         self.criterion = criterion.to(self.args.device).train()
         self.progress = progress
@@ -75,6 +99,16 @@ class ObjectiveTrainer(Trainer):
         """Loss of one batch."""
         return self.criterion(model, inputs, self.signals.take(inputs.pop("items")))
 
+    def evaluate(self, *args: object, **kwargs: object) -> dict[str, float]:
+        """Measure what checkpoints are chosen by; the arguments of the base class have no use."""
+        assert self._selection is not None, "only a rule that measures asks for it"
+        metrics = {SELECTED: self._selection.measure(self._classifier)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """AdamW over the model's weights and, without decay, those of the criterion."""
         is_new = self.optimizer is None
@@ -82,6 +116,8 @@ class ObjectiveTrainer(Trainer):
         own = [weight for weight in self.criterion.parameters() if weight.requires_grad]
         if is_new and own:
             optimizer.add_param_group({"params": own, "weight_decay": 0.0})
+            # The trainer forgets the gradients of the model alone.
+            optimizer.register_step_post_hook(lambda *_: self.criterion.zero_grad())
         return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -104,7 +140,7 @@ class ObjectiveTrainer(Trainer):
             raise RecipeError(
                 f"The loss is {loss} at step {step}. Lower optimization.learning_rate."
             )
-        if self.progress is not None:
+        if self.progress is not None and self.is_world_process_zero():
             self.progress(step, n_steps, loss, seconds)
 
     def floating_point_ops(self, inputs: Batch) -> int:
@@ -114,8 +150,9 @@ class ObjectiveTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """The criterion's state goes first: the trainer's own file says that all is there."""
         folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(_whole(self.criterion.state_dict()), folder / _CRITERION)
+        if self.args.should_save:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(_whole(self.criterion.state_dict()), folder / _CRITERION)
         super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(
@@ -129,37 +166,83 @@ class ObjectiveTrainer(Trainer):
 
 
 def training_arguments(
-    recipe: OptimizationRecipe, folder: Path, seed: int, save_steps: int
+    recipe: Recipe, folder: Path, seed: int, save_steps: int, options: RunOptions | None = None
 ) -> TrainingArguments:
-    """The trainer's settings for a recipe; checkpoints go to a folder, nothing is reported."""
-    return TrainingArguments(
+    """The trainer's settings for a recipe; checkpoints go to a folder.
+
+    Raises:
+        RecipeError: If the batch cannot be split as the options ask.
+    """
+    options = options or RunOptions()
+    optimization = recipe.optimization
+    arguments = TrainingArguments(
         output_dir=str(folder),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
+        max_steps=optimization.steps,
+        per_device_train_batch_size=options.part_of_batch(optimization.batch_size),
+        gradient_accumulation_steps=options.accumulate,
+        learning_rate=optimization.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": recipe.floor},
-        warmup_steps=round(recipe.warmup * recipe.steps),
-        adam_beta1=recipe.betas[0],
-        adam_beta2=recipe.betas[1],
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
+        lr_scheduler_kwargs={"min_lr_rate": optimization.floor},
+        warmup_steps=round(optimization.warmup * optimization.steps),
+        adam_beta1=optimization.betas[0],
+        adam_beta2=optimization.betas[1],
+        weight_decay=optimization.weight_decay,
+        max_grad_norm=optimization.max_grad_norm,
         logging_steps=LOGGING_STEPS,
-        save_strategy="steps",
-        save_steps=save_steps,
-        save_total_limit=2,
         seed=seed,
-        use_cpu=True,
-        report_to="none",
+        use_cpu=options.on_cpu,
+        ddp_backend="gloo" if options.on_cpu and n_processes() > 1 else None,
+        bf16=options.precision == "bf16",
+        fp16=options.precision == "fp16",
+        report_to=list(options.report_to) or "none",
         remove_unused_columns=False,
         disable_tqdm=True,
         logging_nan_inf_filter=False,
         dataloader_pin_memory=False,
+        **_checkpointing(recipe.selection, save_steps),
     )
+    # One process takes one GPU: with several, the trainer would wrap the model in DataParallel,
+    # which multiplies the batch. Several GPUs are for torchrun.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
+def _checkpointing(selection: SelectionRecipe, save_steps: int) -> dict[str, Any]:
+    """When checkpoints are written: also at each measurement, if any, so that each can be taken."""
+    always = {"save_strategy": "steps", "save_total_limit": 2}
+    if not selection.measures:
+        return {**always, "save_steps": save_steps}
+    return {
+        **always,
+        "save_steps": selection.every,
+        "eval_strategy": "steps",
+        "eval_steps": selection.every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": SELECTED,
+        "greater_is_better": True,
+        # Else a resumed run would count its patience from zero.
+        "restore_callback_states_from_checkpoint": True,
+    }
+
+
+def _refuse_state_in_several_processes(criterion: Criterion) -> None:
+    if n_processes() > 1 and criterion.state_dict():
+        raise RecipeError(
+            "The objective trains or remembers something beside the model, which several "
+            "processes would not share. Train it with one process."
+        )
+
+
+def _move(signals: Signals, device: torch.device) -> Signals:
+    tensors = {field.name: getattr(signals, field.name) for field in fields(signals)}
+    moved = {name: x.to(device) for name, x in tensors.items() if isinstance(x, Tensor)}
+    return replace(signals, **moved)
 
 
 def _whole(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.contiguous() for name, value in state.items()}
+    """Each tensor by itself: the file format knows no shared ones."""
+    return {name: value.clone().contiguous() for name, value in state.items()}
 
 
 def _identity(batch: Batch) -> Batch:

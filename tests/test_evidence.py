@@ -1,9 +1,11 @@
 """Evidence over seeds: tables worked out by hand, and a round from folders to files."""
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from behavior.errors import ResultError
@@ -16,8 +18,13 @@ from distillation.evidence import (
     measure_run,
     outside,
 )
+from distillation.evidence_claims import agreements, claim_differences, type_accuracies
+from distillation.evidence_figures import evidence_figures
+from distillation.evidence_measured import CLAIM_MEASURES, Measured
 from distillation.evidence_page import render_markdown
 from distillation.evidence_roles import ROLES, families, median_seed, with_retention
+from distillation.evidence_sheets import make_sheets, render_sheets_markdown, write_sheets
+from distillation.evidence_states import RunStatus, run_states
 from distillation.evidence_tables import (
     MEASURES,
     Run,
@@ -26,7 +33,9 @@ from distillation.evidence_tables import (
     read_intervals,
     write_intervals,
 )
+from distillation.evidence_trios import Trio, find_trios, retention_anchors
 from distillation.grid import train_grid
+from distillation.grid.states import RunState, states_file, write_states
 from distillation.recipe_files import load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -181,3 +190,160 @@ def test_the_command_line_writes_tables_and_checks_a_model_against_them(
     assert "outside the published intervals: nothing" in capsys.readouterr().out
     assert main(["--runs", str(tmp_path), *out]) == 2
     assert main(["--check", str(tmp_path), *out]) == 2
+
+
+RECIPE_JSON = {
+    name: load_recipe(RECIPES / f"{name}.yaml").to_json()
+    for name in (
+        *ROLES,
+        "assistant",
+        "student-via-assistant",
+        "student-large",
+        "teacher-poe",
+        "teacher-short",
+        "vit-teacher",
+        "vit-student",
+    )
+}
+
+
+def test_the_recipes_tell_what_a_student_is_compared_with() -> None:
+    trios = {trio.student: trio for trio in find_trios(RECIPE_JSON)}
+    assert set(trios) == {
+        "assistant",
+        "student",
+        "student-large",
+        "student-via-assistant",
+        "vit-student",
+    }
+    assert trios["student"] == Trio("student", "teacher", "student-debiased", "teacher-plain")
+    through = trios["student-via-assistant"]
+    assert (through.teacher, through.debiased) == ("teacher", "student-debiased")
+    # Of the teacher's size: the teacher itself is no undistilled student of it.
+    assert trios["student-large"].claims == {"C1": "teacher"}
+    assert trios["vit-student"] == Trio("vit-student", "vit-teacher", None, None)
+
+
+def test_retention_is_measured_by_the_teacher_that_taught() -> None:
+    runs = [run("student-poe", 1, 0.5), run("teacher-poe", 1, 0.2), *whole_seed(1, student=0.4)]
+    anchors = retention_anchors([Trio("student-poe", "teacher-poe", None, "teacher-plain")])
+    kept = {r.recipe: r.values["retention"] for r in with_retention(runs, anchors)}
+    assert kept["student-poe"] == pytest.approx((0.8 - 0.5) / (0.8 - 0.2))
+    assert kept["teacher-poe"] == 1.0 and kept["student"] == pytest.approx(0.5)
+
+
+def made_up(recipe: str, seed: int, right: np.ndarray, share: float) -> Measured:
+    """A run that is right where it is told to be, on 40 quads of two types."""
+    accuracy = right.mean(0)
+    gap = accuracy[[0, 3]].mean() - accuracy[[1, 2]].mean()
+    values = {"spurious_share": share, "spurious_gap": float(gap)}
+    replicates = {m: np.full(201, values.get(m, 0.5)) for m in CLAIM_MEASURES}
+    replicates["spurious_share"] = share + np.linspace(-0.1, 0.1, 201)
+    replicates["spurious_share"][0] = share
+    types = ("active", "passive") * 20
+    filled = run(recipe, seed, share, spurious_gap=float(gap))
+    return Measured(
+        filled, RECIPE_JSON[recipe], 1000 + seed, right.astype(np.int64), right, types, replicates
+    )
+
+
+def right_but_for(column: int, n_wrong: int) -> np.ndarray:
+    right = np.ones((40, 4), dtype=bool)
+    right[:n_wrong, column] = False
+    return right
+
+
+@pytest.fixture
+def measured() -> list[Measured]:
+    return [
+        made_up(recipe, seed, right_but_for(1, n_wrong), share + seed / 100)
+        for recipe, n_wrong, share in (
+            ("teacher", 0, 0.1),
+            ("student", 20, 0.5),
+            ("student-debiased", 10, 0.2),
+        )
+        for seed in (0, 1, 2)
+    ]
+
+
+def test_claims_are_differences_within_seeds_with_both_intervals(measured: list[Measured]) -> None:
+    found = {(x.claim, x.measure): x for x in claim_differences(measured)}
+    c1, c2 = found["C1", "spurious_share"], found["C2", "spurious_share"]
+    assert c1.reference == "teacher" and c1.over_seeds.value == pytest.approx(0.4)
+    assert c2.reference == "student-debiased" and c2.over_seeds.value == pytest.approx(0.3)
+    assert c1.over_seeds.n == 3 and c1.over_examples.n == 40
+    # The resamples are shared, so what both models have in common cancels.
+    assert c1.over_examples.low == pytest.approx(0.4) == c1.over_examples.high
+    assert found["C1", "spurious_gap"].over_seeds.value == pytest.approx(0.25)
+
+
+def test_types_and_agreement_are_counted_by_hand(measured: list[Measured]) -> None:
+    types = {(x.recipe, x.type): x for x in type_accuracies(measured)}
+    assert types["student", "active"].n_quads == 20
+    assert types["student", "active"].conflicting.value == pytest.approx(0.75)
+    assert types["student", "passive"].gap.value == pytest.approx(0.25)
+    rates = {x.cell: x.rate.value for x in agreements(measured) if x.student == "student"}
+    assert rates == {"A": 1.0, "N": 0.5, "C": 1.0, "L": 1.0}
+
+
+def test_figures_have_a_point_for_each_seed_and_titles_with_units(measured: list[Measured]) -> None:
+    scale, plane, cells = evidence_figures(measured)
+    assert [len(trace.x) for trace in plane.data] == [3]
+    assert {trace.name for trace in scale.data} == {
+        "distilled from teacher",
+        "debiased as teacher",
+    }
+    assert list(cells.data[0].y) == [1.0, 0.5, 1.0, 1.0]
+    for figure in (scale, plane, cells):
+        assert figure.layout.title.text and figure.layout.xaxis.title.text
+    assert evidence_figures(measured[:3]) == []
+
+
+def test_every_run_of_a_grid_is_in_the_tables_failures_with_their_reason(tmp_path: Path) -> None:
+    states = [RunState("student", 1, "failed", "the loss is nan at step 3"), RunState("late", 1)]
+    write_states(states_file(tmp_path, "grid"), [*states, RunState("teacher", 1, "done")])
+    (tmp_path / "begun" / "seed-4.partial").mkdir(parents=True)
+    found = run_states(tmp_path, [("teacher", 1)], {("other", 2): "no such labels"})
+    assert [(x.recipe, x.seed, x.state) for x in found] == [
+        ("begun", 4, "unfinished"),
+        ("late", 1, "unfinished"),
+        ("other", 2, "not measured"),
+        ("student", 1, "failed"),
+        ("teacher", 1, "measured"),
+    ]
+    assert found[3].reason == "the loss is nan at step 3"
+    assert [x.recipe for x in run_states(tmp_path, [], {}, ["begun"])] == ["begun"]
+
+
+def test_the_tables_are_written_as_csv_html_and_latex(
+    measured: list[Measured], tmp_path: Path
+) -> None:
+    states = [RunStatus(x.run.recipe, x.run.seed, "measured") for x in measured]
+    states.append(RunStatus("student", 9, "failed", "100 % of_the disk & more <full>"))
+    runs = with_retention([x.run for x in measured])
+    sheets = make_sheets(measured, runs, states)
+    write_sheets(tmp_path, sheets, measured)
+    with (tmp_path / "C1.csv").open() as file:
+        rows = {row["measure"]: row for row in csv.DictReader(file)}
+    assert float(rows["spurious_share"]["difference"]) == pytest.approx(0.4)
+    assert set(rows["spurious_share"]) >= {"seeds_low", "seeds_high", "examples_low"}
+    page = (tmp_path / "evidence.html").read_text()
+    assert "&lt;full&gt;" in page and "<full>" not in page and page.count("plotly-graph-div") == 3
+    latex = (tmp_path / "evidence.tex").read_text()
+    assert r"100 \% of\_the disk \& more <full>" in latex and latex.count(r"\toprule") >= 6
+    assert "0.400 [0.400, 0.400] (0.400, 0.400)" in render_sheets_markdown(sheets)
+
+
+def test_the_command_tells_failures_and_takes_the_folder_without_a_flag(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    failed = [RunState("student", 0, "failed", "it was told to")]
+    write_states(states_file(tmp_path / "runs", "grid"), failed)
+    out = tmp_path / "evidence"
+    assert main([str(tmp_path / "runs"), "--out", str(out), "--quads", "20"]) == 0
+    assert "2 runs measured, 1 missing" in capsys.readouterr().out
+    text = (out / "evidence.md").read_text()
+    assert "| student | 0 | failed | it was told to |" in text
+    assert main([str(runs), "--runs", str(runs)]) == 2
+    assert "Give one of them" in capsys.readouterr().err

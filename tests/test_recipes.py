@@ -115,7 +115,7 @@ def _lists(value: object) -> object:
         ("data: {counterfactuals: 2}", r"data\.counterfactuals must be from 0 to 1, got 2\.0"),
         ("objective: {alpha: 1.5}", r"objective\.alpha must be from 0 to 1, got 1\.5"),
         ("objective: {temperature: 0}", r"objective\.temperature must be above 0, got 0\.0"),
-        ("objective: {name: magic}", r"objective\.name must be one of 'logit-distillation'"),
+        ("objective: {name: magic}", r"objective\.name must be one of 'balanced-sampling'"),
         ("objective: null", r"objective is missing"),
         ("teacher: null", r"teacher is missing: objective 'logit-distillation' needs it"),
         ("bias_model: overlap-counts", r"bias_model is given, but objective 'logit-distillation'"),

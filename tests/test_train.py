@@ -19,7 +19,7 @@ from distillation.bias_models import FITTED, overlap_features
 from distillation.data import draw_order, encode
 from distillation.folders import last_checkpoint
 from distillation.grid import train_grid
-from distillation.models import build_classifier, word_tokenizer
+from distillation.models import build_classifier, load_classifier, word_tokenizer
 from distillation.objectives import Signals
 from distillation.objectives.resampling import Resampling
 from distillation.prepare import Prepared, prepare
@@ -215,7 +215,9 @@ def test_resampling_visits_conflicting_items_as_often_as_aligned_ones() -> None:
 
 def test_weights_of_items_are_one_over_the_probability_of_their_label() -> None:
     bias = torch.tensor([[0.9, 0.1], [0.9, 0.1]]).log()
-    drawn = Resampling().sampling_weights(Signals(torch.tensor([0, 1]), bias=bias))
+    materials = prepare(tiny("teacher"), 0, {}).materials
+    signals = Signals(torch.tensor([0, 1]), bias=bias)
+    drawn = Resampling().sampling_weights(replace(materials, signals=signals))
     torch.testing.assert_close(drawn, torch.tensor([1 / 0.9, 10.0]))
 
 
@@ -288,6 +290,17 @@ def test_overlap_regression_learns_that_overlap_goes_with_a_label() -> None:
     assert overlap_features(inputs[-1:]).tolist() == [[0.5, 0.0, pytest.approx(0.6931, abs=1e-3)]]
     with pytest.raises(DataError, match="1 of 2 classes"):
         FITTED["overlap-regression"](inputs, torch.zeros(40, dtype=torch.long), 2)
+
+
+def test_padding_that_a_whole_batch_has_is_left_out_and_changes_no_answer(runs: Path) -> None:
+    classifier = load_classifier(runs / "teacher" / "seed-0")
+    texts = ["the kid slept", "the doctor helped the kid that slept", "the kid"]
+    inputs = classifier.encode([TextInput(text, "the kid slept") for text in texts])
+    batch = inputs.take(torch.tensor([0, 2]))
+    assert batch["input_ids"].shape[1] == 9 < inputs.columns["input_ids"].shape[1]
+    torch.testing.assert_close(
+        classifier.logits(batch), classifier.logits(dict(inputs.columns))[[0, 2]]
+    )
 
 
 def test_inputs_that_cannot_be_encoded_are_refused() -> None:

@@ -9,11 +9,13 @@ look at nothing but the logits of a batch: these are `LogitObjective`s and give 
 train something beside the model (a head of a bias model, a second network), keep a memory of
 earlier batches, or read activations: their criterion is a module whose weights are trained and
 saved with the model's, so that an interrupted training goes on as if it had not been.
+
+A `ClosedForm` has no loss to step down: it changes the model it starts from once, and is done.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -70,6 +72,7 @@ class Materials:
         task: Source of the items.
         parents: Folder of each model that the recipe needs, by recipe.
         seed: Of the training.
+        teachers: Recipe of each teacher.
     """
 
     classifier: Classifier
@@ -79,6 +82,7 @@ class Materials:
     task: Task[Any]
     parents: Mapping[str, Path]
     seed: int
+    teachers: tuple[str, ...] = ()
 
 
 class Criterion(nn.Module, ABC):
@@ -97,8 +101,8 @@ class Criterion(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Objective(ABC):
-    """What is minimised.
+class Objective:
+    """What a training is after: a `SteppedObjective` or a `ClosedForm`.
 
     Attributes:
         needs: Keys of the recipe without which the objective cannot run; `groups` means a task
@@ -107,9 +111,39 @@ class Objective(ABC):
 
     needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def sampling_weights(self, signals: Signals) -> Float[Tensor, " item"] | None:
+    def sampling_weights(self, materials: Materials) -> Float[Tensor, " item"] | None:
         """Relative probability of drawing each item; None visits all items equally."""
         return None
+
+    @property
+    def asks_beforehand(self) -> bool:
+        """Whether a teacher's logits are computed for all items before the first step."""
+        return True
+
+    def combine_teachers(
+        self, logits: Float[Tensor, "teacher item n_classes"]
+    ) -> Float[Tensor, "item n_classes"]:
+        """Logits of one teacher from those of several: their mean."""
+        return logits.mean(0)
+
+    def to_json(self) -> dict[str, object]:
+        """The settings, with every default written out."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ClosedForm(Objective, ABC):
+    """An objective that is reached without gradient steps; the recipe's steps must be 1."""
+
+    @abstractmethod
+    def fit(self, materials: Materials) -> None:
+        """Change the model in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class SteppedObjective(Objective, ABC):
+    """An objective whose loss is minimised step by step."""
 
     @abstractmethod
     def criterion(self, materials: Materials) -> Criterion:
@@ -118,7 +152,7 @@ class Objective(ABC):
 
 
 @dataclass(frozen=True)
-class LogitObjective(Objective):
+class LogitObjective(SteppedObjective):
     """An objective that looks at nothing but the logits of a batch."""
 
     @abstractmethod

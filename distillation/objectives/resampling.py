@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from distillation.objectives.objective import LogitObjective, Need, Signals
+from distillation.objectives.objective import LogitObjective, Materials, Need, Signals
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Resampling(LogitObjective):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"bias_model"})
 
-    def sampling_weights(self, signals: Signals) -> Float[Tensor, " item"]:
+    def sampling_weights(self, materials: Materials) -> Float[Tensor, " item"]:
         """1 / p_bias(label) of each item."""
+        signals = materials.signals
         assert signals.bias is not None, "declared in needs"
         return (-signals.bias.gather(-1, signals.labels[:, None]).squeeze(-1)).exp()
 

@@ -1,0 +1,164 @@
+"""One finished run asked the test questions: its measures, and what comparisons need besides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from safetensors import safe_open
+from torch import Tensor
+
+from behavior.answers import CELL_COLUMNS, QuadAnswers
+from behavior.cues import replicate_cues
+from behavior.examples import ALIGNED_CELLS, CELLS, Example, Quad, Task
+from behavior.inputs import Input
+from behavior.measures import measure_cells, measure_quads, replicate_rankings
+from behavior.readout import read_labels
+from behavior.resampling import Resamples, replicate_means, resample_units
+from distillation.evidence_tables import MEASURES, Run
+from distillation.evidence_trios import RecipeJson
+from distillation.folders import WEIGHTS, read_record
+from distillation.models import load_classifier
+
+N_QUADS = 1000
+N_EXAMPLES = 2000
+QUADS_SEED = 20_000
+"""Test quads that nobody looked at while settings were chosen."""
+
+CLAIM_MEASURES = ("accuracy_N", "accuracy_C", "spurious_gap", "spurious_share", "auc4")
+"""What the claims are told in; resampled over quads as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutData:
+    """What every run is asked, the same for all.
+
+    Attributes:
+        labels: Names of the classes of the task.
+        quads: Factorial quads of the test split.
+        examples: In-domain examples of the test split.
+        resamples: Over the quads.
+    """
+
+    labels: tuple[str, ...]
+    quads: tuple[Quad[Any], ...]
+    examples: tuple[Example[Any], ...]
+    resamples: Resamples
+
+    @classmethod
+    def draw(cls, task: Task[Any], n_quads: int = N_QUADS, seed: int = QUADS_SEED) -> "HeldOutData":
+        """Quads and in-domain examples of the test split of a task."""
+        quads = task.quads(n_quads, seed)
+        ids, templates = [quad.id for quad in quads], [quad.template for quad in quads]
+        examples = tuple(task.examples("test", N_EXAMPLES, seed))
+        return cls(task.labels, quads, examples, resample_units(ids, templates))
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A run with its answers.
+
+    Attributes:
+        run: Its measures.
+        recipe: What it was trained by.
+        n_parameters: Numbers in its weights file.
+        predictions: [quad, cell] position of the answer among the task labels.
+        right: [quad, cell] whether the answer is right.
+        types: [quad] kind of the quad, its template; empty where the task has none.
+        replicates: [replicate] each of `CLAIM_MEASURES` on the quads (first) and their resamples.
+    """
+
+    run: Run
+    recipe: RecipeJson
+    n_parameters: int
+    predictions: Int[np.ndarray, "quad cell"]
+    right: Bool[np.ndarray, "quad cell"]
+    types: tuple[str, ...]
+    replicates: Mapping[str, Float[np.ndarray, " replicate"]]
+
+
+def measure_run(folder: Path, data: HeldOutData) -> Run:
+    """Measure one finished folder.
+
+    Raises:
+        ResultError: If the folder is no finished training.
+    """
+    return measure_folder(folder, data).run
+
+
+def measure_folder(folder: Path, data: HeldOutData) -> Measured:
+    """Measure one finished folder and keep its answers.
+
+    Raises:
+        CircuitsError: If the folder is no finished training, or does not fit the task.
+    """
+    record = read_record(folder)
+    answers, in_domain = _answer(folder, data)
+    cells = measure_cells(answers, data.resamples)
+    measured = measure_quads(answers, data.resamples)
+    found = {name: estimate.value for name, estimate in measured.items()}
+    found |= {f"accuracy_{cell}": cells[cell]["accuracy"].value for cell in CELLS}
+    found["id_accuracy"] = in_domain
+    recipe = cast(dict[str, object], record["recipe"])
+    run = Run(
+        recipe=cast(str, recipe["name"]),
+        seed=cast(int, record["seed"]),
+        digest=cast(str, record["digest"]),
+        seconds=cast(float, record["seconds"]),
+        values={name: found.get(name) for name in MEASURES},
+    )
+    table = answers.answers
+    return Measured(
+        run,
+        recipe,
+        count_parameters(folder),
+        table.predictions,
+        table.right,
+        answers.templates,
+        _replicate(answers, data.resamples),
+    )
+
+
+def count_parameters(folder: Path) -> int:
+    """Numbers in the weights file of a folder."""
+    with safe_open(folder / WEIGHTS, framework="np") as weights:
+        return sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+
+
+def _replicate(
+    answers: QuadAnswers, resamples: Resamples
+) -> dict[str, Float[np.ndarray, " replicate"]]:
+    rows = resamples.over(answers.units)
+    right = answers.answers.right.astype(np.float64)
+    cells = replicate_means(rows.totals(right), rows.totals(np.ones_like(right)), rows)
+    aligned = np.array([cell in ALIGNED_CELLS for cell in CELLS])
+    return {
+        "accuracy_N": cells[:, CELL_COLUMNS["N"]],
+        "accuracy_C": cells[:, CELL_COLUMNS["C"]],
+        "spurious_gap": cells[:, aligned].mean(1) - cells[:, ~aligned].mean(1),
+        "spurious_share": replicate_cues(answers.label_probabilities, rows)["spurious_share"],
+        "auc4": replicate_rankings(answers, resamples)["auc4"],
+    }
+
+
+def _answer(folder: Path, data: HeldOutData) -> tuple[QuadAnswers, float | None]:
+    classifier = load_classifier(folder)
+    readout = read_labels(classifier.classes, data.labels)
+
+    def logits(inputs: Sequence[Input]) -> Float[Tensor, "input n_labels"]:
+        return readout.task_logits(classifier.predict(classifier.encode(inputs)))
+
+    quads = data.quads
+    answers = QuadAnswers(
+        {cell: logits([quad.cell(cell) for quad in quads]) for cell in CELLS},
+        readout.index([quad.label for quad in quads]),
+        readout.index([quad.foil for quad in quads]),
+        tuple(quad.id for quad in quads),
+        tuple(quad.template for quad in quads),
+    )
+    truth = readout.index([example.label for example in data.examples])
+    right = logits([example.input for example in data.examples]).argmax(-1) == truth
+    return answers, float(right.double().mean())

@@ -1,0 +1,108 @@
+"""Which trained models belong together: a student, its debiased teacher, and what they are held to.
+
+The recipes tell, whatever they are called:
+
+    f_T            the model at the head of the student's line of teachers
+    f_S            a network like the student's, trained as f_T was and without a teacher
+    plain teacher  a network like f_T's, trained on the same data with cross-entropy alone
+
+C1 compares the student with f_T, C2 with f_S.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+RecipeJson = Mapping[str, object]
+"""A recipe as `training.json` holds it."""
+
+_METHOD = ("objective", "bias_model", "optimization")
+"""What f_S shares with f_T."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trio:
+    """Names of the recipes of a distilled student and of what it is compared with.
+
+    Attributes:
+        student: g.
+        teacher: f_T.
+        debiased: f_S; None if there is none.
+        plain_teacher: None if there is none.
+    """
+
+    student: str
+    teacher: str
+    debiased: str | None
+    plain_teacher: str | None
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """What the student is compared with under each claim."""
+        compared = {"C1": self.teacher, "C2": self.debiased}
+        return {claim: name for claim, name in compared.items() if name is not None}
+
+
+def find_trios(recipes: Mapping[str, RecipeJson]) -> list[Trio]:
+    """One for each distilled student whose first teacher is there too, in order of their names."""
+    found: list[Trio] = []
+    for name in sorted(recipes):
+        teacher = _head(name, recipes)
+        if teacher is not None and teacher != name:
+            debiased = _undistilled(name, teacher, recipes)
+            found.append(Trio(name, teacher, debiased, _plain(teacher, recipes)))
+    return found
+
+
+def retention_anchors(trios: list[Trio]) -> dict[str, tuple[str, str]]:
+    """For each recipe of the trios, the plain and the debiased teacher that it is measured by."""
+    anchors: dict[str, tuple[str, str]] = {}
+    for trio in trios:
+        if trio.plain_teacher is None or trio.plain_teacher == trio.teacher:
+            continue
+        for name in (trio.student, trio.teacher, trio.debiased):
+            if name is not None:
+                anchors.setdefault(name, (trio.plain_teacher, trio.teacher))
+    return anchors
+
+
+def _head(name: str, recipes: Mapping[str, RecipeJson]) -> str | None:
+    """The first of the line of teachers; None if it is not there."""
+    seen: set[str] = set()
+    while name in recipes and name not in seen:
+        seen.add(name)
+        teacher = recipes[name].get("teacher")
+        if not teacher:
+            return name
+        name = teacher if isinstance(teacher, str) else cast(list[str], teacher)[0]
+    return None
+
+
+def _undistilled(student: str, teacher: str, recipes: Mapping[str, RecipeJson]) -> str | None:
+    ours, theirs = recipes[student], recipes[teacher]
+    fitting = [
+        name
+        for name, recipe in recipes.items()
+        if name != teacher
+        and not recipe.get("teacher")
+        and recipe["model"] == ours["model"]
+        and all(recipe.get(key) == theirs.get(key) for key in _METHOD)
+    ]
+    return min(
+        fitting, key=lambda name: (recipes[name]["data"] != ours["data"], name), default=None
+    )
+
+
+def _plain(teacher: str, recipes: Mapping[str, RecipeJson]) -> str | None:
+    theirs = recipes[teacher]
+    fitting = [
+        name
+        for name, recipe in recipes.items()
+        if cast(Mapping[str, object], recipe["objective"])["name"] == "plain"
+        and not recipe.get("teacher")
+        and not recipe.get("start")
+        and recipe["model"] == theirs["model"]
+        and recipe["data"] == theirs["data"]
+    ]
+    same = "optimization"
+    return min(fitting, key=lambda name: (recipes[name][same] != theirs[same], name), default=None)
