@@ -40,6 +40,13 @@ class Estimate:
         if None in numbers and not self.reason:
             raise DataError(f"An estimate that lacks a number needs a reason, got {numbers}.")
 
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"none: {self.reason}"
+        if self.low is None or self.high is None:
+            return f"{self.value:.2f} (n = {self.n:,}; {self.reason})"
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f}; n = {self.n:,})"
+
     @classmethod
     def null(cls, reason: str, n: int = 0) -> "Estimate":
         """A quantity that is not defined on these data, with the reason."""

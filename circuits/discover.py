@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m circuits.discover MODEL`: the command line only."""
 
 from collections.abc import Sequence

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from behavior.command_line import OneLineParser
 from behavior.errors import CircuitsError
 from circuits.compare.config import DIRECTIONS, DTYPES, METHODS, Direction, Dtype, Method
-from circuits.compare.options import OneLineParser, short_name, whole
+from circuits.compare.options import short_name, whole
 
 SELECTIONS = ("top_k", "greedy", "stable")
 ORDERS = ("abs", "signed")

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m circuits.report FOLDER`: draw the page again from the stored files alone."""
 
 from collections.abc import Sequence

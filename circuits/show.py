@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m circuits.show FOLDER`: a stored result in a terminal."""
 
 from collections.abc import Sequence

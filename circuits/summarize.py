@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m circuits.summarize RUN [RUN ...]`: several seeds, one verdict about the recipe."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m circuits.validate`: the command line only."""
 
 import sys

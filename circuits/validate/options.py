@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from behavior.command_line import OneLineParser
 from behavior.errors import CircuitsError
-from circuits.compare.options import OneLineParser
 from circuits.discover_options import METHODS
 
 SETS = ("wired", "even", "cancelling", "hard", "trained")
@@ -36,7 +36,7 @@ each set, dealt out over the families in turn; each is asked for its core and it
   even         MLPs that answer to both classes alike, but have a steep slope
   cancelling   pairs of heads that do nothing together and much alone
   hard         cancelling, saturated, with real norms, and every reader sees everything a little
-  trained      not written but trained through a mask; BERT only, and about a minute a plant
+  trained      not written but trained through a mask; BERT, GPT-2 and ViT only, half a minute each
 
   python -m circuits.validate
   python -m circuits.validate --figure validation.html --json validation.json

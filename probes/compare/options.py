@@ -43,18 +43,18 @@ class Options:
 
     teacher: str
     student: str
-    twin: str | None
-    task: str | None
-    examples: str | None
-    checkpoints: str | None
-    n_quads: int
-    seed: int
-    device: str
-    batch_size: int | None
-    check: bool
-    folder: Path
-    overwrite: bool
-    quiet: bool
+    twin: str | None = None
+    task: str | None = None
+    examples: str | None = None
+    checkpoints: str | None = None
+    n_quads: int = 600
+    seed: int = 0
+    device: str = "cpu"
+    batch_size: int | None = None
+    check: bool = True
+    folder: Path = Path("runs/probes")
+    overwrite: bool = False
+    quiet: bool = False
 
 
 def read_options(arguments: Sequence[str]) -> Options:

@@ -113,7 +113,8 @@ def overlap_figure(found: AttentionFindings) -> go.Figure:
             row=1, col=number + 1,
         )  # fmt: skip
     figure.update_traces(mode="markers")
-    figure.update_xaxes(title="head")
+    figure.update_xaxes(title="head", tickangle=-60)
+    figure.update_layout(height=500, margin={"b": 140}, legend={"y": -0.34})
     figure.update_yaxes(matches="y", col=2)
     figure.update_yaxes(title="attention beyond even (points)", col=1)
     return figure

@@ -102,7 +102,7 @@ def _circuit_forwards(evidence: Evidence, config: ComparisonConfig) -> float:
     if config.discovery == "none":
         return 0.0
     return sum(
-        min(len(pairs) / 2, MOST_PAIRS) * (_SCORING + _TESTING) + _DIRECT * len(pairs)
+        min(len(pairs) / 2, float(MOST_PAIRS)) * (_SCORING + _TESTING) + _DIRECT * len(pairs)
         for pairs in evidence.pairs.values()
     )
 
