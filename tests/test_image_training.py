@@ -237,7 +237,7 @@ def test_a_text_model_does_not_start_from_an_image_model(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "setting", "message"),
     [
-        ("vit-teacher", "model.family=swin", r"model\.family must be one of 'bert', 't5', 'vit', 'r"),
+        ("vit-teacher", "model.family=swin", r"model\.family must be one of 'bert', 't5', 'vit'"),
         ("vit-teacher", "model.patch_size=5", r"model\.image_size must be a multiple of patch_siz"),
         ("vit-teacher", "model.n_heads=7", r"model\.d_model must be a multiple of n_heads = 7"),
         ("vit-teacher", "model.family=resnet", r"model\.n_layers is unknown"),
