@@ -50,6 +50,7 @@ contracts: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n 2 -q
+	GOMP_SPINCOUNT=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake notebooks -n 2 -q --nbmake-timeout=300
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -161,3 +161,9 @@ def test_perfect_separation_leaves_room_for_an_error() -> None:
     estimate = auc_estimate(high, low, resample_units(_names(400), None, 50))
     assert (estimate.value, estimate.high) == (1.0, 1.0)
     assert estimate.low == pytest.approx(0.9905, abs=1e-4)
+
+
+def test_a_number_is_printed_with_its_interval_or_the_reason_why_there_is_none() -> None:
+    assert str(Estimate(0.531, 0.5, 0.56, 1200)) == "0.53 (0.50 to 0.56; n = 1,200)"
+    assert str(Estimate(0.5, None, None, 2, "too few")) == "0.50 (n = 2; too few)"
+    assert str(Estimate.null("no quads")) == "none: no quads"

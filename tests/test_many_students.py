@@ -17,7 +17,12 @@ from circuits.compare import Comparison, components, heatmaps, pipeline, roles
 from circuits.compare.__main__ import main
 from circuits.compare.options import read_options
 from circuits.compare.several.overview import render, write_overview
-from circuits.compare.several.ranking import Contestant, ranked, student_answers
+from circuits.compare.several.ranking import (
+    Contestant,
+    rank_students,
+    ranked,
+    student_answers,
+)
 from circuits.compare.several.running import folder_names
 from circuits.compare.storage import Json
 
@@ -197,6 +202,36 @@ def test_students_without_a_loss_come_last_and_have_no_rank() -> None:
     overview = ranked([made_up("none", None), made_up("b", 0.4), made_up("a", 0.1)])
     assert [each.folder for each in overview.students] == ["a", "b", "none"]
     assert [row["rank"] for row in overview.rows()] == [1, 2, None]
+
+
+def test_table_and_figure_have_the_order_and_the_numbers_of_the_ranking() -> None:
+    overview = ranked([made_up("b", 0.4), made_up("a", 0.1), made_up("none", None)])
+    table = overview.to_dataframe()
+    assert list(table["folder"]) == ["a", "b", "none"]
+    row = overview.rows()[1]["loss"]
+    assert isinstance(row, dict)
+    assert [table[f"loss{part}"][1] for part in ("", "_low", "_high", "_n")] == [
+        row[part] for part in ("value", "low", "high", "n")
+    ]
+    figure = overview.figure()
+    mean = figure.data[2]
+    assert list(figure.layout.yaxis.ticktext) == ["a", "b", "none"]
+    assert list(mean.x) == [0.1, 0.4, None]
+
+
+def test_students_of_different_quads_are_ranked_and_not_compared() -> None:
+    def comparison(loss: float) -> Comparison:
+        result = made_up("x", loss).result
+        return Comparison({**result, "models": {"student": {"groups": {}}}}, {})
+
+    overview = rank_students({"worse": comparison(0.4), "better": comparison(0.1)})
+    assert [each.folder for each in overview.students] == ["better", "worse"]
+    assert overview.students[1].behind.reason == "the data hold no quads"
+
+
+def test_a_comparison_is_one_short_line_where_a_notebook_keeps_its_text() -> None:
+    said = repr(Comparison(made_up_result(), {}))
+    assert said.startswith("<comparison of ") and "erosion" in said and len(said) < 100
 
 
 def test_the_overview_escapes_and_needs_no_network() -> None:

@@ -9,6 +9,7 @@ from browsing import NEEDS_BROWSER, Visit, opened_browser
 from comparing import TWO_WAY, write_pairs, write_quads
 from modelmaking import make_bert
 
+from probes.compare import compare_representations, stage_uses
 from probes.compare.command import run_command
 from probes.compare.options import read_options
 
@@ -68,6 +69,20 @@ def test_tables_and_result_say_the_same(home: Path) -> None:
         stored = stages[row["model"], row["stage"]]["readability"][row["question"]]
         assert float(row["value"]) == pytest.approx(stored["value"])
         assert int(row["n"]) == stored["n"] == N
+
+
+def test_python_and_the_command_find_the_same(home: Path) -> None:
+    found = compare_representations(
+        home / "big",
+        home / "small",
+        twin=home / "big",
+        examples=home / "quads.jsonl",
+    )
+    stored = json.loads((home / "out" / "result.json").read_text())
+    uses = [{name: getattr(each, name) for name in each.__slots__} for each in stage_uses(found)]
+    assert uses == stored["use"]
+    last = found.stages["student"][-1].readability["core_NL"].to_json()
+    assert last == stored["stages"][-1]["readability"]["core_NL"]
 
 
 def test_the_last_stage_of_the_twin_that_is_the_teacher_is_like_the_teacher(home: Path) -> None:

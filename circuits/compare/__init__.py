@@ -7,10 +7,16 @@ if TYPE_CHECKING:
     from circuits.compare.comparison import Comparison
     from circuits.compare.config import ComparisonConfig
     from circuits.compare.pipeline import compare_models
+    from circuits.compare.several.ranking import rank_students
 
-__all__ = ["Comparison", "ComparisonConfig", "compare_models"]
+__all__ = ["Comparison", "ComparisonConfig", "compare_models", "rank_students"]
 
-_HOME = {"Comparison": "comparison", "ComparisonConfig": "config", "compare_models": "pipeline"}
+_HOME = {
+    "Comparison": "comparison",
+    "ComparisonConfig": "config",
+    "compare_models": "pipeline",
+    "rank_students": "several.ranking",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -7,12 +7,12 @@ from typing import cast
 
 import numpy as np
 
-from circuits.compare.config import ComparisonConfig
+from circuits.compare.config import PAIR, ComparisonConfig
 from circuits.compare.figures import ComparisonFigures
 from circuits.compare.heatmaps import write_heatmaps
 from circuits.compare.page.notebook import notebook_html
 from circuits.compare.page.report import write_report
-from circuits.compare.reading import branch
+from circuits.compare.reading import branch, text
 from circuits.compare.storage import (
     Json,
     read_result,
@@ -25,7 +25,7 @@ from circuits.compare.summary import terminal_summary
 from circuits.compare.verdict import Status, Verdict
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Comparison:
     """The result of one comparison.
 
@@ -65,6 +65,12 @@ class Comparison:
     def diff(self) -> StoredDiff:
         """What became of matched nodes; `.to_dataframe()` gives the table."""
         return StoredDiff(self.result)
+
+    def __repr__(self) -> str:
+        found = self.verdict
+        said = found.status if found.location is None else f"{found.status}, {found.location}"
+        teacher, student = (text(self.result, "models", role, "checkpoint") for role in PAIR)
+        return f"<comparison of {teacher} with {student}: {said}>"
 
     def __str__(self) -> str:
         return terminal_summary(self.result)

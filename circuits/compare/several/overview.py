@@ -21,7 +21,7 @@ from circuits.compare.page.report import PAGE
 from circuits.compare.page.sheet import sheet
 from circuits.compare.reading import branch, text
 from circuits.compare.several.lines import lead, place
-from circuits.compare.several.ranking import MEASURES, Contestant, Overview
+from circuits.compare.several.ranking import Contestant, Overview, flat_row
 from circuits.compare.storage import Json
 from circuits.compare.wording import interval
 
@@ -54,7 +54,7 @@ def write_overview(folder: Path, overview: Overview) -> None:
     (folder / OVERVIEW).write_text(text_ + "\n", encoding="utf-8")
     (folder / INDEX).write_text(render(overview), encoding="utf-8")
     with (folder / TABLE).open("w", encoding="utf-8", newline="") as stream:
-        rows = [_flat(row) for row in overview.rows()]
+        rows = [flat_row(row) for row in overview.rows()]
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -151,16 +151,3 @@ def _footer(overview: Overview) -> str:
 
 def _link(each: Contestant) -> str:
     return escape(f"{quote(each.folder)}/{PAGE}")
-
-
-def _flat(row: Json) -> dict[str, object]:
-    """A row of the table: each number with its ends and n."""
-    flat: dict[str, object] = {}
-    for name, value in row.items():
-        if name in MEASURES or name == "behind_best":
-            found = branch(row, name)
-            flat[name] = found.get("value")
-            flat |= {f"{name}_{part}": found.get(part) for part in ("low", "high", "n")}
-        elif name != "sentence":
-            flat[name] = value
-    return flat

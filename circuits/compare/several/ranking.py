@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import torch
 
 from behavior.answers import QuadAnswers
@@ -20,6 +22,7 @@ from behavior.examples import CELLS, Cell
 from behavior.readout import Collapse, read_labels
 from behavior.resampling import resample_units
 from circuits.compare.comparison import Comparison
+from circuits.compare.figures.students import students_figure
 from circuits.compare.reading import branch, cells, estimate, text
 from circuits.compare.storage import Json
 
@@ -39,6 +42,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
 
 OTHER_QUADS = "the students were not asked the same quads"
 IS_BEST = "this is the best student"
+_TEACHER = "teacher", "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,37 @@ class Overview:
     def rows(self) -> list[Json]:
         """Each student as it is stored."""
         return [each.to_json(self.rank(place)) for place, each in enumerate(self.students)]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row for each student; each number with the ends of its interval and its n."""
+        return pd.DataFrame([flat_row(row) for row in self.rows()])
+
+    def figure(self) -> go.Figure:
+        """What each student lost on N, on C and on both, with intervals."""
+        kinds = {"N": "loss_N", "C": "loss_C", "mean": "loss"}
+        losses = {
+            each.folder: {kind: each.measure(name) for kind, name in kinds.items()}
+            for each in self.students
+        }
+        return students_figure(losses, text(self.students[0].result, "models", *_TEACHER))
+
+
+def rank_students(comparisons: Mapping[str, Comparison]) -> Overview:
+    """Comparisons of several students with one teacher, by name, ranked by mean loss."""
+    return ranked([contestant(name, each) for name, each in comparisons.items()])
+
+
+def flat_row(row: Mapping[str, object]) -> Json:
+    """A row of `Overview.rows` with a column for each end of an interval."""
+    flat: Json = {}
+    for name, value in row.items():
+        if name in MEASURES or name == "behind_best":
+            found = branch(row, name)
+            flat[name] = found.get("value")
+            flat |= {f"{name}_{part}": found.get(part) for part in ("low", "high", "n")}
+        elif name != "sentence":
+            flat[name] = value
+    return flat
 
 
 def contestant(folder: str, comparison: Comparison) -> Contestant:
