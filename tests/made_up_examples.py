@@ -29,6 +29,7 @@ def failures() -> list[Json]:
             },
             "heads": {role: heads(role) for role in ("teacher", "student")},
             "attention": {role: attention() for role in ("teacher", "student")},
+            "more_attention": {"teacher": [more_attention()], "student": []},
         },
         {
             "id": "q1",
@@ -63,6 +64,40 @@ def attention() -> Json:
         "special": [True, False, False],
         "weights": [0.05, 0.6, 0.35],
     }
+
+
+def more_attention() -> Json:
+    """Of another head, over the same words."""
+    return {
+        "contrast": "shortcut",
+        "node": "a1.h1",
+        "from": "doctor",
+        "weights": [0.2, 0.1, 0.7],
+    }
+
+
+def similarity(layers: dict[str, int]) -> Json:
+    """As alike as deep, on aligned inputs; on conflicting ones not at the end."""
+    stages = {
+        role: ["input", *(f"{kind}{layer}" for layer in range(n) for kind in "am")]
+        for role, n in layers.items()
+    }
+    pairs: list[Json] = []
+    for i, one in enumerate(stages["teacher"]):
+        for j, other in enumerate(stages["student"]):
+            alike = 0.9 - 0.1 * abs(i - j)
+            parted = 0.05 * min(i, j)
+            pairs.append(
+                {
+                    "teacher": one,
+                    "student": other,
+                    "aligned": number(alike, 0.03, 256),
+                    "conflicting": number(alike - parted, 0.03, 256),
+                    "difference": number(parted, 0.02, 256),
+                }
+            )
+    pairs[0].update({part: null("one does not vary") for part in ("aligned", "difference")})
+    return {"method": "CKA", "quads": [f"q{i}" for i in range(256)], "pairs": pairs}
 
 
 def templates() -> list[Json]:

@@ -1,6 +1,6 @@
 """A made-up result with every part of the schema, for the page and the figures."""
 
-from made_up_examples import failures, margins, swapped, templates
+from made_up_examples import failures, margins, similarity, swapped, templates
 from made_up_interventions import (
     changed_nodes,
     matched_heads,
@@ -255,6 +255,7 @@ def made_up_result() -> Json:
         },
         "stages": stages(),
         "margins": margins(LAYERS),
+        "similarity": similarity(LAYERS),
         "templates": templates(),
         "alignment": not_matched(),
         "diff": {"nodes": [], "reason": "Heads were not matched."},

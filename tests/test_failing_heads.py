@@ -20,7 +20,7 @@ from circuits.compare import Comparison, compare_models
 from circuits.compare.asking import RoleAnswers
 from circuits.compare.by_template import template_rows
 from circuits.compare.config import ComparisonConfig
-from circuits.compare.failing_attention import can_look, where_it_looks
+from circuits.compare.failing_attention import can_look, where_it_looks, where_they_look
 from circuits.compare.reading import branch, estimate, listing
 from circuits.compare.swapping import swapped_losses
 from patching import load_checkpoint
@@ -83,6 +83,24 @@ def test_attention_over_words_adds_up_and_names_words_of_the_input(found: Compar
             assert plain == texts and looks["from"] in looks["words"]
             tops = [h for c in ("core", "shortcut") for h in failure["heads"][role][c]]
             assert looks["node"] == max(tops, key=lambda head: abs(head["logits"]))["node"]
+
+
+def test_the_other_top_heads_look_over_the_same_words(found: Comparison) -> None:
+    for failure in failures(found):
+        for role in ("teacher", "student"):
+            first, more = failure["attention"][role], failure["more_attention"][role]
+            tops = [(c, h["node"]) for c in ("core", "shortcut") for h in failure["heads"][role][c]]
+            looking = [(str(each["contrast"]), str(each["node"])) for each in (first, *more)]
+            assert sorted(looking) == sorted(tops)
+            for each in more:
+                assert len(each["weights"]) == len(first["words"]) and "words" not in each
+                assert sum(each["weights"]) == pytest.approx(1, abs=2e-3)
+
+
+def test_heads_that_are_asked_together_look_where_each_looks_alone(tmp_path: Path) -> None:
+    model = load_checkpoint(make_bert(tmp_path / "bert", n_layers=2, seed=1, classes=TWO_WAY))
+    together = where_they_look(model, ONE, OTHER, ["a1.h0", "a0.h1", "a1.h1"])
+    assert together == [where_it_looks(model, ONE, OTHER, str(each["node"])) for each in together]
 
 
 def test_answers_of_failures_are_those_of_the_logits(found: Comparison) -> None:

@@ -275,7 +275,7 @@ def test_heads_that_are_not_matched_say_so_with_the_null() -> None:
     said = words(page)
     assert "cannot be matched" in said and "Best null: untrained student 0, 0.090" in said
     assert "stand side by side and are not matched" in said
-    assert "<button" not in page and diff_section(made_up_result()) == ""
+    assert 'class="match"' not in page and diff_section(made_up_result()) == ""
 
 
 def test_matched_heads_are_listed_and_told_from_those_without_a_partner() -> None:

@@ -22,8 +22,9 @@ from patching import load_checkpoint
 
 N_NUMBERS = 50
 NOT_FROM_ARRAYS = re.compile(
-    # Of models that were run again with something changed (see below), of fits on resampled data.
-    r"tests\.|alignment\.|diff\.|models\.\w+\.circuits\.|task\.|.*\.pearson|.*\.ece|config"
+    # Of models that were run again with something changed (see below), of fits on resampled data;
+    # similarities are computed a second way in `test_representations`.
+    r"similarity\.|tests\.|alignment\.|diff\.|models\.\w+\.circuits\.|task\.|.*\.pearson|.*\.ece|config"
     r"\.|provenance\.|failures\.|verdict\.|limits\."
 )
 

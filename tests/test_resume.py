@@ -46,6 +46,7 @@ STEPS = [
     *(f"stages of {model}" for model in ("teacher", "student")),
     *(f"stages of untrained {role}" for role in ("teacher", "student")),
     *(f"margins by depth of {role}" for role in ("teacher", "student")),
+    "similarity of stages",
     "matching heads",
     "interventions on the student",
     "interventions on the teacher",

@@ -7,6 +7,7 @@ one the token that the classifier reads. Attention into the tokens of a word is 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,17 +42,39 @@ def where_it_looks(model: PatchableModel, given: Input, other: Input, node: str)
         other: The same but for the contrast, aligned with it position by position.
         node: Name of the head.
     """
-    site = Node.parse(node).site
-    pattern = Site(site.layer, "pattern", site.head, site.stack)
-    written = Site(site.layer, "result", site.head, site.stack)
+    return where_they_look(model, given, other, [node])[0]
+
+
+def where_they_look(
+    model: PatchableModel, given: Input, other: Input, nodes: Sequence[str]
+) -> list[Json]:
+    """The same of several heads at once."""
+    places = {node: _sites(node) for node in nodes}
+    written = list(dict.fromkeys(written.whole for _, written in places.values()))
+    patterns = list(dict.fromkeys(pattern.whole for pattern, _ in places.values()))
     with torch.no_grad():
-        _, cache = model.run_with_cache([given], [pattern.whole, written.whole])
-        _, beside = model.run_with_cache([other], [written.whole])
-    position = _most_changed(cache[written][0], beside[written][0])
-    weights = cache[pattern][0][position].double().cpu()
-    if isinstance(given, ImageInput):
-        return {"node": node, **_over_patches(model, weights, position)}
-    return {"node": node, **_over_words(model, given, weights, position, site.stack)}
+        _, cache = model.run_with_cache([given], [*patterns, *written])
+        _, beside = model.run_with_cache([other], written)
+    found: list[Json] = []
+    for node, (pattern, own) in places.items():
+        position = _most_changed(cache[own][0], beside[own][0])
+        weights = cache[pattern][0][position].double().cpu()
+        looks = (
+            _over_patches(model, weights, position)
+            if isinstance(given, ImageInput)
+            else _over_words(model, given, weights, position, own.stack)
+        )
+        found.append({"node": node, **looks})
+    return found
+
+
+def _sites(node: str) -> tuple[Site, Site]:
+    """Where a head's pattern and what it writes are read."""
+    site = Node.parse(node).site
+    return (
+        Site(site.layer, "pattern", site.head, site.stack),
+        Site(site.layer, "result", site.head, site.stack),
+    )
 
 
 def _most_changed(one: Float[Tensor, "pos d_model"], other: Float[Tensor, "pos d_model"]) -> int:

@@ -8,17 +8,20 @@ carried the contrast here, and nothing about other examples.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from behavior.examples import Cell, Contrast
+from behavior.examples import Cell, Contrast, Quad
+from behavior.inputs import Input
 from circuits.compare.components import ComponentEffects, RoleEffects
 from circuits.compare.config import PAIR, Role
 from circuits.compare.evidence import Evidence
-from circuits.compare.failing_attention import can_look, where_it_looks
+from circuits.compare.failing_attention import can_look, where_they_look
 from circuits.compare.relative import TotalRange
 from circuits.compare.storage import Json
 from patching import PatchableModel
 from patching.models.nodes import Node
 
 N_HEADS = 3
+_OWN = ("contrast", "node", "from", "weights", "rest")
+"""What is not the same for all heads of a model on one input."""
 
 
 def explain_failures(
@@ -28,11 +31,12 @@ def explain_failures(
     effects: RoleEffects,
     ranges: Mapping[Role, TotalRange],
 ) -> list[Json]:
-    """The failures, each with `heads` and `attention` of both models; as they are without quads.
+    """The failures, each with what the heads of both models do; as they are without quads.
 
     `heads` holds, by role and contrast, the heads with the largest effects on this pair, in logits
     and as shares of the model's own total range. `attention` holds, by role, where the strongest
-    of these heads looks; it is missing for a family without attention.
+    of these heads looks, and `more_attention` where the others look, over the same words or
+    patches; both are missing for a family without attention.
     """
     if not evidence.quads or any(not effects.get(role) for role in PAIR):
         return list(failures)
@@ -42,15 +46,14 @@ def explain_failures(
         quad, cell = quads[str(failure["id"])], cast(Cell, failure["cell"])
         heads: dict[str, Json] = {}
         looks: dict[str, Json] = {}
+        more: dict[str, list[Json]] = {}
         for role in PAIR:
             found = _strongest(effects[role], quad.id, cell, ranges[role])
             heads[role] = {contrast: each for contrast, (each, _) in found.items()}
-            at = _best_looking(models[role], found)
-            if at is not None:
-                contrast, node, other = at
-                given = quad.cell(cell), quad.cell(other)
-                looks[role] = {"contrast": contrast, **where_it_looks(models[role], *given, node)}
-        explained.append({**failure, "heads": heads, "attention": looks})
+            if seen := _looks(models[role], quad, cell, found):
+                looks[role] = seen[0]
+                more[role] = [{k: v for k, v in each.items() if k in _OWN} for each in seen[1:]]
+        explained.append({**failure, "heads": heads, "attention": looks, "more_attention": more})
     return explained
 
 
@@ -91,14 +94,17 @@ def _described(top: Iterable[str], values: Mapping[str, float], whole: float | N
     ]
 
 
-def _best_looking(model: PatchableModel, found: Found) -> tuple[Contrast, str, Cell] | None:
-    """The strongest head of either contrast that looks at the input, and the cell beside."""
-    best: tuple[Contrast, str, Cell] | None = None
-    strength = -1.0
+def _looks(model: PatchableModel, quad: Quad[Input], cell: Cell, found: Found) -> list[Json]:
+    """Where the heads look that read the input by attention, the strongest first."""
+    seen: list[tuple[float, Json]] = []
     for contrast, (heads, other) in found.items():
-        for head in heads:
-            own, node = abs(cast(float, head["logits"])), str(head["node"])
-            if own > strength and can_look(model, node):
-                best = (contrast, node, other)
-                strength = own
-    return best
+        strength = {
+            str(head["node"]): abs(cast(float, head["logits"]))
+            for head in heads
+            if can_look(model, str(head["node"]))
+        }
+        if strength:
+            given = quad.cell(cell), quad.cell(other)
+            for each in where_they_look(model, *given, list(strength)):
+                seen.append((strength[str(each["node"])], {"contrast": contrast, **each}))
+    return [each for _, each in sorted(seen, key=lambda one: -one[0])]

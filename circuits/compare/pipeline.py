@@ -10,7 +10,8 @@
 7. Edges of teacher and student are scored on some quads; circuits of all sizes are run live on
    others; direct paths are attributed exactly.
 8. On further quads weak linear probes say at which stage of each model, and of untrained nets,
-   the core feature and the shortcut can be read; the classifier is asked at each stage as well.
+   the core feature and the shortcut can be read; the classifier is asked at each stage as well,
+   and every two stages of teacher and student are compared as representations.
 9. Heads are matched where the pair passes its null, sets of heads are taken away, and the
    teacher's nodes put into the student where their streams share a basis.
 10. Effects become shares of each model's own total range, with intervals.
@@ -50,6 +51,10 @@ from circuits.compare.profile.depth_margins import (
     margin_arrays,
     margin_rows,
     read_margins,
+)
+from circuits.compare.profile.representations import (
+    compare_representations,
+    describe_representations,
 )
 from circuits.compare.profile.stage_reading import read_stages
 from circuits.compare.profile.stages import stage_rows
@@ -195,6 +200,7 @@ def run_comparison(
 
     readings = read_stages(models, evidence, config, progress, steps, twin_models(twins))
     deep = read_margins(models, readouts, evidence, config, progress, steps)
+    alike = compare_representations(models, evidence, config, progress, steps)
 
     tried = intervene(
         models, readouts, evidence, answers, effects, config, progress, steps, (twins, others)
@@ -231,6 +237,7 @@ def run_comparison(
         "templates": template_rows(answers, config),
         "stages": stage_rows(effects, ranges, draws, readings),
         "margins": margin_rows(deep, evidence, draws, lens_of(models)),
+        "similarity": describe_representations(alike),
         **describe_alignment(tried),
         "verdict": verdict.to_json(),
         "failures": explain_failures(

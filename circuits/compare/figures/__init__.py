@@ -23,6 +23,8 @@ from circuits.compare.figures.margins import margin_roles, margins_figure
 from circuits.compare.figures.nulls import alignment_figure, best_null, nulls_figure
 from circuits.compare.figures.plane import plane_figure
 from circuits.compare.figures.readability import Question, questions, readability_figure
+from circuits.compare.figures.similarity import Part as SimilarityPart
+from circuits.compare.figures.similarity import similar_parts, similarity_figure
 from circuits.compare.figures.stages import stages_figure
 from circuits.compare.reading import (
     Panel,
@@ -87,6 +89,17 @@ class ComparisonFigures:
     def stages(self) -> go.Figure:
         """Everything that is known stage by stage: readability, margins, and whole layers."""
         return stages_figure(self.result)
+
+    def similarity(self, part: SimilarityPart = "conflicting") -> go.Figure:
+        """CKA of every stage of the teacher with every stage of the student.
+
+        Args:
+            part: On `aligned` or on `conflicting` examples, or their `difference`.
+
+        Raises:
+            DataError: If the result holds no similarity.
+        """
+        return similarity_figure(self.result, part)
 
     def alignment(self) -> go.Figure:
         """Matched heads, or the sentence that says why none are."""
@@ -179,6 +192,8 @@ def report_figures(result: Mapping[str, object]) -> dict[str, go.Figure]:
         drawn[f"readable-{question}"] = figures.readability(question)
     for role in margin_roles(result):
         drawn[f"margins-{role}"] = figures.margins(role)
+    for part in similar_parts(result):
+        drawn[f"similarity-{part}"] = figures.similarity(part)
     if restored_rows(result):
         drawn |= {"restored": figures.restored(), "cost": figures.cost()}
     if matched(result) and fates(result):

@@ -1,7 +1,7 @@
 """What weak probes read at each stage, by relative depth."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -17,7 +17,8 @@ from circuits.compare.figures.style import (
     scaled,
 )
 from circuits.compare.reading import estimate, listing
-from circuits.compare.wording import ROLE_NAMES
+from circuits.compare.storage import Json
+from circuits.compare.wording import ROLE_NAMES, model_name
 
 Question = Literal["core_NL", "core_AC", "transfer", "shortcut"]
 
@@ -46,6 +47,8 @@ _DASHES: dict[str, Dash] = {
     "untrained_student": "dot",
 }
 
+_TWIN_DASHES: dict[str, Dash] = {"twins of the student": "dash"}
+
 
 def readability_figure(result: Mapping[str, object], question: Question) -> go.Figure:
     """Held-out accuracy of the probes for one question, in percent; 50 is chance."""
@@ -58,6 +61,8 @@ def readability_figure(result: Mapping[str, object], question: Question) -> go.F
         x="relative depth of the stage",
         y="accuracy (%)",
     )
+    for model, name in _twins(rows).items():
+        _add_twin(figure, [row for row in rows if row.get("model") == model], question, name)
     for model in SHOWN:
         points = [row for row in rows if row.get("model") == model]
         found = [estimate(row, question) for row in points]
@@ -82,6 +87,38 @@ def readability_figure(result: Mapping[str, object], question: Question) -> go.F
     figure.update_xaxes(range=[-0.03, 1.03], dtick=0.25)
     figure.update_yaxes(range=[30, 103])
     return figure
+
+
+def _twins(rows: list[Json]) -> dict[str, str]:
+    """Seed twins that were read, and what they are twins of."""
+    models = dict.fromkeys(str(row.get("model")) for row in rows)
+    return {
+        model: f"twins of the {model.partition('_twin_')[0]}"
+        for model in models
+        if "_twin_" in model
+    }
+
+
+def _add_twin(figure: go.Figure, points: list[Json], question: Question, group: str) -> None:
+    """A thin grey line: what another seed of the same recipe gives; one entry for all of a role."""
+    found = [estimate(row, question) for row in points]
+    if not any(each.value is not None for each in found):
+        return
+    known: tuple[Any, ...] = figure.data  # pyright: ignore[reportAssignmentType]
+    figure.add_scatter(
+        x=[row["depth"] for row in points],
+        y=[scaled(each, PERCENT) for each in found],
+        mode="lines",
+        name=group,
+        legendgroup=group,
+        showlegend=group not in {trace.name for trace in known},
+        line={"color": GREY, "width": 1, "dash": _TWIN_DASHES.get(group, "solid")},
+        customdata=[
+            [model_name(str(row["model"])), row["stage"], hover(each, PERCENT)]
+            for row, each in zip(points, found, strict=True)
+        ],
+        hovertemplate="%{customdata[0]} %{customdata[1]}: %{customdata[2]}<extra></extra>",
+    )
 
 
 def _capital(words: str) -> str:

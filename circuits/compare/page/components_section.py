@@ -6,6 +6,7 @@ from typing import cast
 from circuits.compare.figures.heads import color_limit, head_grid, panel_height
 from circuits.compare.figures.nulls import best_null
 from circuits.compare.page import component_captions as captions
+from circuits.compare.page.head_cards import head_cards
 from circuits.compare.page.markup import columns, escape, paragraph, plot, section
 from circuits.compare.reading import branch, heads_of, listing, matched, pair, panels, text
 from circuits.compare.wording import interval
@@ -14,7 +15,7 @@ Result = Mapping[str, object]
 
 
 def components_section(result: Result) -> str:
-    """Heatmaps on one scale; matched heads light up together, or a sentence says why not."""
+    """Heatmaps on one scale, a card for each head, and matched heads, or why there are none."""
     present = panels(result)
     if not present:
         return ""
@@ -37,8 +38,14 @@ def components_section(result: Result) -> str:
         f"Which {kinds} carry what?",
         paragraph(captions.heads_summary(result)),
         _matching(result),
+        paragraph(
+            "Click a cell of a map for all that is known of it; with the keyboard, go to a map, "
+            "move with the arrow keys and press Enter.",
+            "hint",
+        ),
         _legend(result),
         maps,
+        head_cards(result),
     )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import cast
 
 from circuits.compare.figures.fates import fates
-from circuits.compare.page.markup import cell_table, escape, paragraph, plot, prose, section
+from circuits.compare.page.markup import cell_table, escape, known, paragraph, plot, section
 from circuits.compare.reading import estimate, listing, matched
 from circuits.compare.storage import Json
-from circuits.compare.wording import interval, number
+from circuits.compare.wording import number
 
 Result = Mapping[str, object]
 
@@ -85,7 +85,7 @@ def _changes(result: Result, nodes: list[Json]) -> str:
             escape(node["contrast"]),
             escape(node["category"]),
             escape(node["origin"] or "-"),
-            prose(interval(estimate(node, "difference"))),
+            known(estimate(node, "difference")),
             escape(number(cast(float, node["q"]), 3)),
             escape(number(similar.get((_names(node, "teacher"), _names(node, "student"))))),
             escape(number(cast("float | None", node["stability"]), 2)),

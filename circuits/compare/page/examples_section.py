@@ -5,6 +5,7 @@ from typing import cast
 
 from circuits.compare.config import Role
 from circuits.compare.page.attention import attention_html
+from circuits.compare.page.head_examples import case_id
 from circuits.compare.page.markup import escape, more, paragraph, prose, section
 from circuits.compare.page.pictures import picture
 from circuits.compare.page.templates_table import templates_table
@@ -24,8 +25,8 @@ def examples_section(result: Result) -> str:
     if not failures:
         return section("examples", "By template", templates) if templates else ""
     shown, others = _first_of_each(failures)
-    cards = "".join(_card(result, each) for each in shown)
-    rest = "".join(_card(result, each) for each in others)
+    cards = "".join(_card(result, each, failures.index(each)) for each in shown)
+    rest = "".join(_card(result, each, failures.index(each)) for each in others)
     return section(
         "examples",
         TITLE,
@@ -75,14 +76,15 @@ def _has_shares(failures: Sequence[Json]) -> bool:
     )
 
 
-def _card(result: Result, failure: Json) -> str:
+def _card(result: Result, failure: Json, number_of: int) -> str:
     where = "cell" if "cell" in failure else "group"
     template = f" &middot; {escape(failure['template'])}" if failure.get("template") else ""
     answers = "".join(_answer(failure, role) for role in pair(result))
     looks = "".join(_heads(failure, role) for role in pair(result))
     return (
-        f'<article class="case"><p class="about">{where} <b>{escape(_place(failure))}</b>'
-        f"{template} &middot; truth <b>{escape(failure['truth'])}</b></p>"
+        f'<article class="case" id="{case_id(number_of)}"><p class="about">{where} '
+        f"<b>{escape(_place(failure))}</b>{template} &middot; truth "
+        f"<b>{escape(failure['truth'])}</b></p>"
         f'{_input(failure)}<ul class="answers">{answers}</ul>{looks}</article>'
     )
 

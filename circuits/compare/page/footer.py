@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from circuits.compare.config import Role
 from circuits.compare.page.markup import definitions
-from circuits.compare.reading import branch, effect_unit, groups, roles, text
-from circuits.compare.wording import ROLE_NAMES
+from circuits.compare.reading import branch, effect_unit, groups, listing, roles, text
+from circuits.compare.storage import Json
+from circuits.compare.wording import ROLE_NAMES, model_name, number
 
 Result = Mapping[str, object]
 
@@ -27,6 +28,7 @@ def footer(result: Result) -> str:
         ("Unit", f"effects in {effect_unit(result)}; losses in probability of the right answer"),
         ("Intervals", _intervals(result)),
         ("Weights", "; ".join(_weights(result, role) for role in roles(result))),
+        ("Seed twins", "; ".join(_twin(twin) for twin in listing(result, "twins", "models"))),
         ("Versions", ", ".join(f"{k} {v}" for k, v in branch(provenance, "versions").items())),
         ("Revision", text(provenance, "git_revision")),
     )
@@ -57,13 +59,32 @@ def _intervals(result: Result) -> str:
     config = branch(result, "config")
     return (
         f"95 %, over quads, pairs or examples within templates; {config.get('n_resamples')} "
-        f"resamples, seed {config.get('seed')}; two models count as equal within "
-        f"{config.get('delta')}"
+        f"resamples, seed {config.get('seed')}; {_delta(result)}"
     )
+
+
+def _delta(result: Result) -> str:
+    """What was used: with seed twins it is theirs, however delta was set."""
+    twins = branch(result, "twins")
+    if "delta" not in twins:
+        return f"two models count as equal within {branch(result, 'config').get('delta')}"
+    return (
+        f"a loss has to exceed {_short(twins['delta'])}, and two models count as equal within "
+        f"{_short(twins.get('equal_within', twins['delta']))} (from seed twins)"
+    )
+
+
+def _short(value: object) -> str:
+    return number(value, 3) if isinstance(value, float) else str(value)
 
 
 def _weights(result: Result, role: Role) -> str:
     return f"{ROLE_NAMES[role]} {text(result, 'models', role, 'digest')[:16]}"
+
+
+def _twin(twin: Json) -> str:
+    name = model_name(str(twin["model"]))
+    return f"{name} {twin['checkpoint']} {str(twin['digest'])[:16]}"
 
 
 def _direction(direction: str) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from behavior.estimates import Estimate
-from circuits.compare.wording import number
+from circuits.compare.wording import interval, number
 
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 
@@ -18,6 +18,13 @@ def escape(text: object) -> str:
 def prose(text: object) -> str:
     """A sentence of ours, escaped all the same, with true minus signs before its numbers."""
     return _NEGATIVE.sub("&minus;", escape(text)).replace(" %", "&nbsp;%")
+
+
+def known(estimate: Estimate, digits: int = 2) -> str:
+    """A number with its interval, or a dash whose title says why there is none."""
+    if estimate.value is None:
+        return f'<abbr title="{escape(_sentence(estimate.reason))}">-</abbr>'
+    return f'<span title="n = {estimate.n:,}">{prose(interval(estimate, digits))}</span>'
 
 
 def paragraph(text: str, style: str = "") -> str:
@@ -91,8 +98,18 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[str]) -> str:
 
 def number_row(name: str, estimates: Sequence[Estimate], digits: int = 2) -> str:
     """A row of numbers with their intervals below; the reason shows where one is missing."""
-    cells = "".join(f"<td>{_cell(e, digits)}</td>" for e in estimates)
+    cells = "".join(f"<td>{number_cell(e, digits)}</td>" for e in estimates)
     return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+
+
+def number_cell(estimate: Estimate, digits: int = 2) -> str:
+    """A number with its interval below; the reason shows where it is missing."""
+    if estimate.value is None:
+        return f'<span title="{escape(estimate.reason or "")}">&ndash;</span>'
+    return (
+        f'<span title="n = {estimate.n:,}">{_minus(number(estimate.value, digits))}</span>'
+        f"<small>{_interval(estimate, digits)}</small>"
+    )
 
 
 def group_row(name: str, width: int) -> str:
@@ -127,15 +144,6 @@ def definitions(entries: Iterable[tuple[str, str]]) -> str:
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries if value
     )
     return f"<dl>{items}</dl>"
-
-
-def _cell(estimate: Estimate, digits: int) -> str:
-    if estimate.value is None:
-        return f'<span title="{escape(estimate.reason or "")}">&ndash;</span>'
-    return (
-        f'<span title="n = {estimate.n:,}">{_minus(number(estimate.value, digits))}</span>'
-        f"<small>{_interval(estimate, digits)}</small>"
-    )
 
 
 def _interval(estimate: Estimate, digits: int = 2) -> str:

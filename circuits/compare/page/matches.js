@@ -1,6 +1,7 @@
 "use strict";
 
-// Matched heads: what is pointed at or focused lights up in all maps, with its partners.
+// Matched heads: what is pointed at or focused lights up in all maps, with its partners. Where heads
+// are not matched it lights up alone.
 function partners(role, node, links) {
   const other = role === "teacher" ? "student" : "teacher";
   const there = new Set(links.filter((link) => link[role] === node).map((link) => link[other]));
@@ -19,9 +20,12 @@ function lightUp(maps, lit) {
   }
 }
 
+function nodeAt(nodes, place) {
+  return Object.keys(nodes).find((node) => nodes[node].join() === String(place));
+}
+
 function setUpMatches() {
   const buttons = Array.from(document.querySelectorAll("button.match"));
-  if (!buttons.length) { return; }
   const links = buttons.map((button) => ({ ...button.dataset }));
   const maps = Array.from(document.querySelectorAll('[data-figure^="heads-"]'), (plot) => (
     { plot, ...plot.data.find((trace) => trace.type === "heatmap").meta }));
@@ -35,7 +39,7 @@ function setUpMatches() {
   };
   for (const { plot, role, nodes } of maps) {
     plot.on("plotly_hover", ({ points: [point] }) => {
-      const at = Object.keys(nodes).find((node) => nodes[node].join() === String(point.pointNumber));
+      const at = nodeAt(nodes, point.pointNumber);
       if (at) { show(partners(role, at, links)); }
     });
     plot.on("plotly_unhover", () => show({}));
@@ -47,4 +51,5 @@ function setUpMatches() {
     button.addEventListener("mouseleave", () => show({}));
     button.addEventListener("blur", () => show({}));
   }
+  return { maps, light: (role, node) => show(node ? partners(role, node, links) : {}) };
 }

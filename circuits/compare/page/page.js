@@ -61,6 +61,7 @@ function options(name) {
 function csvOf(plot) {
   const lines = [["series", "x", "y", "value", "x_low", "x_high", "y_low", "y_high", "label"]];
   for (const trace of plot._fullData) {
+    if (trace.mode === "text") { continue; }
     const name = trace.name || "";
     if (trace.type === "heatmap") {
       trace.z.forEach((row, i) => row.forEach((value, j) => lines.push([name, trace.x[j], trace.y[i],
@@ -118,7 +119,7 @@ function drawAll() {
   }
   Promise.all(plots.map(draw)).then(() => {
     document.querySelectorAll("form.filters").forEach(setUpFilter);
-    setUpMatches();
+    setUpHeads(setUpMatches());
     document.body.dataset.drawn = String(plots.length);
   });
 }
@@ -146,7 +147,7 @@ dark.addEventListener("change", recolorAll);
 let kept;
 window.addEventListener("beforeprint", () => {
   kept = root.dataset.theme;
-  document.querySelectorAll("details:not(.edges)").forEach((part) => { part.open = true; });
+  document.querySelectorAll("details:not(.edges, .cards, .card)").forEach((part) => { part.open = true; });
   root.dataset.theme = "light";
   recolorAll();
 });

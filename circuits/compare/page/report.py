@@ -3,8 +3,10 @@
 1. The verdict, with three tiles: lost? how much? where?
 2. All roles side by side: accuracy by cell, confidence when wrong, agreement with the teacher.
 3. The core-shortcut plane, and every measure of every role.
-4. What can be read at each stage of each model, and what whole layers do.
-5. Heads on one scale; where they can be matched, matched heads light up together.
+4. What can be read at each stage of each model, and what whole layers do; how similar the stages
+   of both models are.
+5. Heads on one scale; each opens with all that is known of it, and where heads can be matched,
+   matched ones light up together.
 6. Circuits of both models: how faithful, which edges, and what reaches the answer directly.
 7. What became of matched heads.
 8. Interventions: what comes back, at what cost, and what is needed.
@@ -27,6 +29,7 @@ from circuits.compare.page.headline import headline
 from circuits.compare.page.interventions_section import interventions_section
 from circuits.compare.page.markup import escape
 from circuits.compare.page.scripts import copy_plotly, script_elements
+from circuits.compare.page.similarity_section import similarity_section
 from circuits.compare.page.stages_section import stages_section
 from circuits.compare.page.trust_section import trust_section
 from circuits.compare.reading import text
@@ -49,6 +52,7 @@ def render(result: Result) -> str:
         accuracy_section(result),
         plane_section(result),
         stages_section(result),
+        similarity_section(result),
         components_section(result),
         circuits_section(result),
         diff_section(result),

@@ -9,7 +9,7 @@ import plotly
 import plotly.graph_objects as go
 
 PLOTLY = "plotly.min.js"
-SCRIPTS = ("circuit_filters.js", "matches.js", "page.js")
+SCRIPTS = ("circuit_filters.js", "matches.js", "head_panel.js", "page.js")
 """In one script element; the last one draws."""
 _THEME = "theme.js"
 """For a page without figures."""
