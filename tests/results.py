@@ -114,6 +114,7 @@ def circuit(role: str, contrast: str) -> Json:
             "faithfulness": number(min(1.0, percent / 20), 0.05, 32),
             "complement": number(0.1, 0.05, 32),
             "random": number(percent / 100, 0.05, 32),
+            "frozen": number(min(1.0, percent / 25), 0.05, 32),
             "steps": {},
         }
         for percent in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)

@@ -197,6 +197,18 @@ def test_reasons_of_missing_numbers_are_counted() -> None:
     assert "tests the streams have different widths, 64 and 48 1" in said
 
 
+def test_live_circuits_stand_beside_frozen_ones_and_older_results_have_none() -> None:
+    result = made_up_result()
+    said = words(trust_section(result))
+    assert "Largest difference 0.20 (" in said and "frozen 20 %" in said
+    for role in ("teacher", "student"):
+        for contrast in ("core", "shortcut"):
+            for point in result["models"][role]["circuits"][contrast]["faithfulness"]:
+                point["frozen"] = None
+    said = words(trust_section(result))
+    assert "circuit 20 %" in said and "frozen" not in said
+
+
 def test_both_circuits_are_one_drawing_with_a_ribbon_for_each_match() -> None:
     figure = ComparisonFigures(matched_result()).circuits()
     joined = [trace for trace in figure.data if trace.name == RIBBONS]

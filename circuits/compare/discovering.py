@@ -184,6 +184,7 @@ def _find(
         tested,
         most_edges=0,
         most_nodes=0,
+        frozen=True,
         readout=readout,
         batch_size=config.batch_size,
         n_resamples=config.n_resamples,

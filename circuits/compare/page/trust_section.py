@@ -1,6 +1,6 @@
 """The part of the page on trust: nulls, faithfulness, first order against exact, and limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from behavior.examples import Contrast
@@ -21,7 +21,7 @@ from circuits.compare.reading import (
     units,
 )
 from circuits.compare.storage import Json
-from circuits.compare.wording import ROLE_NAMES, interval
+from circuits.compare.wording import ROLE_NAMES, interval, number
 
 Result = Mapping[str, object]
 
@@ -78,25 +78,56 @@ def _faithfulness(result: Result) -> str:
     ]
     if not present:
         return ""
+    n = estimate(_points(result, *present[0])[0], "faithfulness").n
+    caption = (
+        f"Faithfulness f of the strongest 10 and 20 % of the edges alone, and of as many random "
+        f"ones; 1 is the whole model. n = {n:,} held-out {units(result)}, 95 % intervals below."
+    )
+    live = _sizes(result, present, caption, {"circuit": "faithfulness", "random": "random"})
+    return f"<h3>How faithful are small circuits?</h3>{live}{_frozen(result, present)}"
+
+
+def _frozen(result: Result, present: Sequence[tuple[Role, Contrast]]) -> str:
+    """Live against frozen; empty where circuits were not run with frozen gates."""
+    apart = [
+        (abs(live.value - frozen.value), f"{ROLE_NAMES[role]}, {contrast}")
+        for role, contrast in present
+        for point in (_nearest(_points(result, role, contrast), size) for size in SIZES)
+        for live, frozen in [(estimate(point, "faithfulness"), estimate(point, "frozen"))]
+        if live.value is not None and frozen.value is not None
+    ]
+    if not apart:
+        return ""
+    most, where = max(apart)
+    caption = (
+        "The same circuits live, where every norm and ReLU answers to what the circuit carries, "
+        "and with these gates frozen between the two whole runs, which is the model that "
+        f"gradient scores describe. Largest difference {number(most)} ({where}). Only live runs "
+        "count."
+    )
+    return _sizes(result, present, caption, {"live": "faithfulness", "frozen": "frozen"})
+
+
+def _sizes(
+    result: Result,
+    present: Sequence[tuple[Role, Contrast]],
+    caption: str,
+    keys: Mapping[str, str],
+) -> str:
+    """A row for each circuit; at each of `SIZES` a column for each key of a point."""
     rows = [
         number_row(
             f"{ROLE_NAMES[role]}, {contrast}",
             [
                 estimate(_nearest(_points(result, role, contrast), size), key)
                 for size in SIZES
-                for key in ("faithfulness", "random")
+                for key in keys.values()
             ],
         )
         for role, contrast in present
     ]
-    heads = ("", *(f"{what} {size:.0f} %" for size in SIZES for what in ("circuit", "random")))
-    n = estimate(_points(result, *present[0])[0], "faithfulness").n
-    return "<h3>How faithful are small circuits?</h3>" + table(
-        f"Faithfulness f of the strongest 10 and 20 % of the edges alone, and of as many random "
-        f"ones; 1 is the whole model. n = {n:,} held-out {units(result)}, 95 % intervals below.",
-        heads,
-        rows,
-    )
+    heads = ("", *(f"{what} {size:.0f} %" for size in SIZES for what in keys))
+    return table(caption, heads, rows)
 
 
 def _points(result: Result, role: str, contrast: str) -> list[Json]:
