@@ -241,7 +241,7 @@ def test_a_seed_of_which_no_plant_comes_is_told_and_left_out(
     asked += ["--jobs", "1"]
     assert main([*asked, "--plants", "2", "--seed", "5"]) == 0
     out, err = capsys.readouterr()
-    assert "wired: 1 plant\n" in out
+    assert "wired: 1 plant, and so no intervals\n" in out
     assert "2 of 2 plants: wired (bert, seed 5001, none came of this seed)" in err
     monkeypatch.setattr(running, "_PER_SEED", 5001)
     assert main([*asked, "--plants", "1", "--seed", "1"]) == 2

@@ -73,7 +73,7 @@ def compare_representations(
         "student": models["student"],
         "data": quads,
         "seed": config.seed,
-        "resamples": config.n_resamples,
+        "number of resamples": config.n_resamples,
         "batch size": config.batch_size,
     }
     return steps.run(
