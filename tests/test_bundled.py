@@ -8,8 +8,8 @@ import pytest
 
 from behavior.tasks import load_task
 from distillation.evidence import HeldOutData, measure_run, outside
-from distillation.evidence_roles import ROLES, median_seed
-from distillation.evidence_tables import MEASURES, read_intervals, read_runs
+from distillation.evidence.roles import ROLES, median_seed
+from distillation.evidence.tables import MEASURES, read_intervals, read_runs
 from distillation.folders import read_record, weights_digest
 from distillation.recipe_files import load_recipe
 from distillation.train import train

@@ -14,18 +14,18 @@ from distillation.evidence import (
     HeldOutData,
     finished_folders,
     gather,
-    main,
     measure_run,
     outside,
 )
-from distillation.evidence_claims import agreements, claim_differences, type_accuracies
-from distillation.evidence_figures import evidence_figures
-from distillation.evidence_measured import CLAIM_MEASURES, Measured
-from distillation.evidence_page import render_markdown
-from distillation.evidence_roles import ROLES, families, median_seed, with_retention
-from distillation.evidence_sheets import make_sheets, render_sheets_markdown, write_sheets
-from distillation.evidence_states import RunStatus, run_states
-from distillation.evidence_tables import (
+from distillation.evidence.__main__ import main
+from distillation.evidence.claims import agreements, claim_differences, type_accuracies
+from distillation.evidence.figures import evidence_figures
+from distillation.evidence.measured import CLAIM_MEASURES, Measured
+from distillation.evidence.page import render_markdown
+from distillation.evidence.roles import ROLES, families, median_seed, with_retention
+from distillation.evidence.sheets import make_sheets, render_sheets_markdown, write_sheets
+from distillation.evidence.states import RunStatus, run_states
+from distillation.evidence.tables import (
     MEASURES,
     Run,
     intervals,
@@ -33,7 +33,7 @@ from distillation.evidence_tables import (
     read_intervals,
     write_intervals,
 )
-from distillation.evidence_trios import Trio, find_trios, retention_anchors
+from distillation.evidence.trios import Trio, find_trios, retention_anchors
 from distillation.grid import train_grid
 from distillation.grid.states import RunState, states_file, write_states
 from distillation.recipe_files import load_recipe

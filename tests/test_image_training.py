@@ -17,7 +17,8 @@ from behavior.inputs import ImageInput, TextInput
 from behavior.tasks import load_task
 from distillation.bias_models import FITTED, mean_colour, palette_colour
 from distillation.data import encode
-from distillation.evidence import HeldOutData, main, measure_run
+from distillation.evidence import HeldOutData, measure_run
+from distillation.evidence.__main__ import main
 from distillation.families import ResNetRecipe, ViTRecipe
 from distillation.grid import train_grid
 from distillation.models import build_classifier, image_processor, load_classifier

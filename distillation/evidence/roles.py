@@ -8,7 +8,7 @@ their roles are called `teacher`, `student` and so on.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from distillation.evidence_tables import Run
+from distillation.evidence.tables import Run
 
 ROLES = ("teacher", "teacher-plain", "student", "student-plain", "student-debiased")
 

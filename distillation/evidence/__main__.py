@@ -20,118 +20,32 @@ intervals that were published.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from behavior.command_line import OneLineParser
-from behavior.errors import CircuitsError, ResultError
-from behavior.examples import CELLS
+from behavior.errors import ResultError
 from behavior.tasks import load_task
 from distillation.commands import RUNS, run_command
-from distillation.evidence_claims import trios_of
-from distillation.evidence_measured import (
-    N_QUADS,
-    QUADS_SEED,
-    HeldOutData,
-    Measured,
-    measure_folder,
-    measure_run,
+from distillation.evidence.gathering import (
+    finished_folders,
+    keep_retention,
+    measure_folders,
+    outside,
+    run_summary,
 )
-from distillation.evidence_page import render_markdown
-from distillation.evidence_roles import families, in_reading_order, median_seed, with_retention
-from distillation.evidence_sheets import make_sheets, render_sheets_markdown, write_sheets
-from distillation.evidence_states import MEASURED, run_states
-from distillation.evidence_tables import (
-    Interval,
-    Run,
-    intervals,
-    read_intervals,
-    write_intervals,
-    write_runs,
-)
-from distillation.evidence_trios import retention_anchors
-from distillation.folders import RECORD
-from distillation.grid.plan import Key
-
-__all__ = ["HeldOutData", "finished_folders", "gather", "main", "measure_run", "outside"]
+from distillation.evidence.measured import N_QUADS, QUADS_SEED, HeldOutData, measure_run
+from distillation.evidence.page import render_markdown
+from distillation.evidence.roles import families, in_reading_order, median_seed
+from distillation.evidence.sheets import make_sheets, render_sheets_markdown, write_sheets
+from distillation.evidence.states import MEASURED, run_states
+from distillation.evidence.tables import intervals, read_intervals, write_intervals, write_runs
 
 _EPILOG = """\
   python -m distillation.evidence runs --out runs/evidence
   python -m distillation.evidence runs --task digits --recipes vit-teacher,vit-student
   python -m distillation.evidence --check runs/student/seed-25
 """
-
-Report = Callable[[str], None]
-
-
-def finished_folders(runs: Path, recipes: Sequence[str] | None = None) -> list[Path]:
-    """Finished trainings among the runs, those of some recipes only if they are named.
-
-    Raises:
-        ResultError: If there are none.
-    """
-    folders = [record.parent for record in sorted(runs.glob(f"*/seed-*/{RECORD}"))]
-    chosen = [
-        folder
-        for folder in folders
-        if folder.name.removeprefix("seed-").isdecimal()
-        and (recipes is None or folder.parent.name in recipes)
-    ]
-    if not chosen:
-        raise ResultError(f"{runs} holds no finished training. Run distillation.grid first.")
-    return chosen
-
-
-def gather(folders: Sequence[Path], data: HeldOutData, report: Report | None = None) -> list[Run]:
-    """Measure finished folders on the same data; report is called with a line for each."""
-    return keep_retention(measure_folders(folders, data, report)[0])
-
-
-def measure_folders(
-    folders: Sequence[Path], data: HeldOutData, report: Report | None = None
-) -> tuple[list[Measured], dict[Key, str]]:
-    """The runs that fit the task, and why the others do not.
-
-    Raises:
-        CircuitsError: If none does.
-    """
-    measured: list[Measured] = []
-    unmeasured: dict[Key, str] = {}
-    for folder in tqdm(folders, desc="runs", disable=not sys.stderr.isatty()):
-        key = folder.parent.name, int(folder.name.removeprefix("seed-"))
-        try:
-            measured.append(measure_folder(folder, data))
-        except CircuitsError as error:
-            unmeasured[key] = str(error)
-            if len(unmeasured) == len(folders):
-                raise
-            line = f"{key[0]}, seed {key[1]}: not measured: {error}"
-        else:
-            line = _summary(measured[-1].run)
-        if report is not None:
-            report(line)
-    return measured, unmeasured
-
-
-def keep_retention(measured: Sequence[Measured]) -> list[Run]:
-    """The measures of the runs with their retention."""
-    anchors = retention_anchors(trios_of(measured))
-    return with_retention([one.run for one in measured], anchors)
-
-
-def outside(run: Run, published: Sequence[Interval]) -> list[str]:
-    """Measures of a run that lie outside the intervals published for its recipe.
-
-    Raises:
-        ResultError: If nothing was published for its recipe.
-    """
-    expected = [x for x in published if x.recipe == run.recipe and x.further.low is not None]
-    if not expected:
-        raise ResultError(f"Nothing was published for recipe {run.recipe!r} over several seeds.")
-    values = {x.measure: (x, run.values.get(x.measure)) for x in expected}
-    return [name for name, (x, value) in values.items() if value is not None and not x.holds(value)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,17 +91,10 @@ def _check(options: argparse.Namespace) -> int:
     published = read_intervals(options.out / "intervals.csv")
     data = HeldOutData.draw(load_task(options.task), options.quads, options.seed)
     run = measure_run(options.check, data)
-    _write_line(_summary(run))
+    _write_line(run_summary(run))
     names = outside(run, published)
     _write_line(f"outside the published intervals: {', '.join(names) or 'nothing'}")
     return 1 if names else 0
-
-
-def _summary(run: Run) -> str:
-    cells = " / ".join(f"{run.values[f'accuracy_{cell}'] or 0:.3f}" for cell in CELLS)
-    share = run.values["spurious_share"]
-    said = "-" if share is None else f"{share:.3f}"
-    return f"{run.recipe}, seed {run.seed}: accuracy A / N / C / L {cells}, spurious share {said}"
 
 
 def _write_line(line: str) -> None:

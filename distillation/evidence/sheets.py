@@ -11,17 +11,17 @@ import plotly.graph_objects as go
 from behavior.estimates import Estimate
 from behavior.examples import CELLS
 from behavior.intervals import t_interval
-from distillation.evidence_claims import (
+from distillation.evidence.claims import (
     Difference,
     agreements,
     by_recipe,
     claim_differences,
     type_accuracies,
 )
-from distillation.evidence_figures import evidence_figures
-from distillation.evidence_measured import CLAIM_MEASURES, Measured
-from distillation.evidence_states import MEASURED, RunStatus
-from distillation.evidence_tables import MEASURES, Run
+from distillation.evidence.figures import evidence_figures
+from distillation.evidence.measured import CLAIM_MEASURES, Measured
+from distillation.evidence.states import MEASURED, RunStatus
+from distillation.evidence.tables import MEASURES, Run
 
 _CLAIMS = {
     "C1": "C1: student minus its teacher f_T, same seed",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from behavior.estimates import Estimate
-from distillation.evidence_roles import families, in_reading_order
-from distillation.evidence_tables import (
+from distillation.evidence.roles import families, in_reading_order
+from distillation.evidence.tables import (
     MEASURES,
     Interval,
     Run,

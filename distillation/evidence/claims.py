@@ -17,8 +17,8 @@ from behavior.answers import CELL_COLUMNS
 from behavior.estimates import Estimate, estimate_replicates
 from behavior.examples import ALIGNED_CELLS, CELLS
 from behavior.intervals import t_interval
-from distillation.evidence_measured import CLAIM_MEASURES, Measured
-from distillation.evidence_trios import Trio, find_trios
+from distillation.evidence.measured import CLAIM_MEASURES, Measured
+from distillation.evidence.trios import Trio, find_trios
 
 BySeed = Mapping[int, Measured]
 

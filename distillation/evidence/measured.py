@@ -18,8 +18,8 @@ from behavior.inputs import Input
 from behavior.measures import measure_cells, measure_quads, replicate_rankings
 from behavior.readout import read_labels
 from behavior.resampling import Resamples, replicate_means, resample_units
-from distillation.evidence_tables import MEASURES, Run
-from distillation.evidence_trios import RecipeJson
+from distillation.evidence.tables import MEASURES, Run
+from distillation.evidence.trios import RecipeJson
 from distillation.folders import WEIGHTS, read_record
 from distillation.models import load_classifier
 

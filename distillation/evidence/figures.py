@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from behavior.estimates import Estimate
 from behavior.examples import CELLS
 from behavior.intervals import t_interval
-from distillation.evidence_claims import agreements, by_recipe, trios_of
-from distillation.evidence_measured import Measured
+from distillation.evidence.claims import agreements, by_recipe, trios_of
+from distillation.evidence.measured import Measured
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe and Ito's, which color-blind readers can tell apart."""
