@@ -1,6 +1,6 @@
 # Three commands, each complete on a fresh machine with Python 3.11 and make:
 #   make compare    compare the bundled teacher with its distilled student
-#   make test       lint, types, import contracts and tests
+#   make test       lint, types, import contracts, tests and notebooks
 #   make docs       the documentation as a site that opens from disk: site/index.html
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv

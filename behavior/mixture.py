@@ -116,7 +116,7 @@ class MixtureTask:
             yield replace(example, id=f"part-{number}.{example.id}")
 
     def n_pairs(self, contrast: Contrast) -> int:
-        """None: a mixture is trained on, and asked nothing."""
+        """Zero: a mixture is trained on, and asked nothing."""
         return 0
 
     def quads(self, n: int, seed: int = 0) -> tuple[Quad[Any], ...]:

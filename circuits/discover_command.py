@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from behavior.command_line import DONE, guarded, quieten
 from behavior.errors import DataError
-from circuits.compare.command import DONE, guarded, quieten
-from circuits.compare.running.progress import Progress, choose_progress
+from behavior.progress import Progress, choose_progress
 from circuits.discover_options import DiscoverOptions, read_discover_options
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _run(options: DiscoverOptions, command: str) -> int:
     quieten()
     progress = choose_progress(options.quiet)
     # Not before the folder stands: torch takes seconds, a folder that cannot be is seen at once.
-    from circuits.compare.storage import staged_folder  # noqa: PLC0415
+    from behavior.staging import staged_folder  # noqa: PLC0415
 
     try:
         with staged_folder(options.folder, options.overwrite, (CIRCUIT, "a circuit")) as stage:

@@ -6,8 +6,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from behavior.command_line import OneLineParser
-from circuits.compare.command import DONE, guarded, quieten
+from behavior.command_line import DONE, OneLineParser, guarded, quieten
 
 _EPILOG = """\
   python -m circuits.doctor

@@ -18,10 +18,10 @@ from comparing import TWO_WAY, enter_copy, write_quads
 from modelmaking import make_bert
 from results import made_up_result
 
+from behavior.progress import Silent, choose_progress
 from circuits.compare import Comparison, heatmaps, pipeline, storage
 from circuits.compare.__main__ import main
 from circuits.compare.options import default_folder, read_options
-from circuits.compare.running.progress import Silent, choose_progress
 from circuits.report import main as report_main
 
 

@@ -13,6 +13,7 @@ from results import made_up_result
 from test_page_sections import words
 
 from behavior.errors import DataError
+from behavior.progress import Silent
 from circuits.compare.config import ComparisonConfig
 from circuits.compare.figures import ComparisonFigures, report_figures
 from circuits.compare.page.footer import footer
@@ -22,12 +23,11 @@ from circuits.compare.pipeline import Prepared, prepare
 from circuits.compare.profile.representations import (
     FEW,
     Representations,
-    compare_representations,
     describe_representations,
+    measure_similarity,
 )
 from circuits.compare.reading import branch, estimate, listing
 from circuits.compare.roles import Models
-from circuits.compare.running.progress import Silent
 from circuits.compare.running.steps import Steps
 from circuits.compare.storage import Json
 from probes.stream import pooled_stream, stream_points
@@ -58,7 +58,7 @@ def prepared(folder: Path) -> Prepared:
 
 @pytest.fixture(scope="module")
 def found(folder: Path, prepared: Prepared) -> Representations:
-    return compare_representations(prepared.models, prepared.evidence, config_of(folder), Silent())
+    return measure_similarity(prepared.models, prepared.evidence, config_of(folder), Silent())
 
 
 def unbiased_hsic(x: np.ndarray, y: np.ndarray) -> float:
@@ -118,7 +118,7 @@ def test_a_model_is_like_itself_at_every_stage_and_differs_nowhere(
     folder: Path, prepared: Prepared
 ) -> None:
     same: Models = {**prepared.models, "student": prepared.models["teacher"]}
-    own = compare_representations(same, prepared.evidence, config_of(folder), Silent())
+    own = measure_similarity(same, prepared.evidence, config_of(folder), Silent())
     for each in own.pairs:
         if each.first == each.second:
             assert each.aligned.value == pytest.approx(1) == each.conflicting.value
@@ -132,16 +132,16 @@ def test_a_stored_step_is_taken_and_gives_the_same(
     folder: Path, prepared: Prepared, found: Representations, tmp_path: Path
 ) -> None:
     given = prepared.models, prepared.evidence, config_of(folder), Silent()
-    compare_representations(*given, Steps(tmp_path))
+    measure_similarity(*given, Steps(tmp_path))
     again = Steps(tmp_path, resume=True)
-    assert compare_representations(*given, again) == found
+    assert measure_similarity(*given, again) == found
     assert again.taken == ["similarity of stages"]
 
 
 def test_without_enough_quads_there_is_a_reason(folder: Path, prepared: Prepared) -> None:
     few = replace(prepared.evidence, quads=prepared.evidence.quads[:3])
     stored = describe_representations(
-        compare_representations(prepared.models, few, config_of(folder), Silent())
+        measure_similarity(prepared.models, few, config_of(folder), Silent())
     )
     assert stored == {"pairs": [], "reason": FEW}
     result = {**made_up_result(), "similarity": stored}

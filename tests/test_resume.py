@@ -23,6 +23,9 @@ from modelmaking import make_bert
 from behavior.errors import ResultError
 from behavior.estimates import Estimate
 from behavior.inputs import ImageInput, TextInput
+from behavior.locking import locked
+from behavior.progress import Silent
+from behavior.staging import staged_folder
 from circuits.compare import Comparison
 from circuits.compare.__main__ import main
 from circuits.compare.config import ComparisonConfig
@@ -30,11 +33,9 @@ from circuits.compare.options import read_options
 from circuits.compare.page.report import write_report
 from circuits.compare.pipeline import run_comparison
 from circuits.compare.running.fingerprints import Fingerprints, code_digest
-from circuits.compare.running.locking import locked
 from circuits.compare.running.packing import Packer, unpack
-from circuits.compare.running.progress import Silent
 from circuits.compare.running.steps import Steps, kept_steps, remove_steps
-from circuits.compare.storage import SCHEMA_VERSION, Json, staged_folder
+from circuits.compare.storage import SCHEMA_VERSION, Json
 from patching import load_checkpoint
 from patching.files import read_tensors
 
@@ -354,7 +355,7 @@ def test_the_lock_of_another_host_is_not_taken_over(tmp_path: Path) -> None:
 def test_a_killed_process_lets_go_of_its_lock(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from circuits.compare.running.locking import locked\n"
+        "from behavior.locking import locked\n"
         "with locked(Path(sys.argv[1]), Path('out')):\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )

@@ -18,7 +18,6 @@ from distillation.progress import follow
 from distillation.recipe import Recipe, SelectionRecipe
 from distillation.recipe_files import load_recipe
 from distillation.train import main, train
-from distillation.trainer import ObjectiveTrainer
 from distillation.validation import Selection
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -147,22 +146,6 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     given: list[float] = []
     monkeypatch.setattr(Selection, "measure", lambda *_: given.pop(0))
     return given
-
-
-@pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
-    """Make the next trainings stop before this step, as Ctrl-C would; None lets them run."""
-    original = ObjectiveTrainer.training_step
-
-    def stop_at(step: int | None) -> None:
-        def training_step(self: ObjectiveTrainer, *args: object, **kwargs: object) -> object:
-            if self.state.global_step == step:
-                raise KeyboardInterrupt
-            return original(self, *args, **kwargs)
-
-        monkeypatch.setattr(ObjectiveTrainer, "training_step", training_step)
-
-    return stop_at
 
 
 def test_the_best_checkpoint_is_kept_and_the_record_says_which(

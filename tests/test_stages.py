@@ -8,6 +8,7 @@ import torch
 from comparing import DIGITS, TWO_WAY, write_quads
 from modelmaking import FAMILIES, IMAGE_FAMILIES, make_bert, make_family, make_inputs
 
+from behavior.progress import Silent
 from behavior.tasks import load_task
 from circuits.compare import Comparison, compare_models
 from circuits.compare.config import ComparisonConfig
@@ -24,7 +25,6 @@ from circuits.compare.profile.stage_reading import (
     read_stages,
 )
 from circuits.compare.reading import branch, estimate, listing
-from circuits.compare.running.progress import Silent
 from circuits.compare.untrained import untrained_like
 from patching import load_checkpoint
 from probes.linear import QUESTIONS

@@ -27,7 +27,6 @@ from distillation.recipe import BiasModelRecipe, DataRecipe, Recipe, StartRecipe
 from distillation.recipe_files import list_recipes, load_recipe
 from distillation.remedies import copy_weights, counterfactual_twins
 from distillation.train import main, train
-from distillation.trainer import ObjectiveTrainer
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = [
@@ -62,22 +61,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     train_grid([tiny("teacher"), tiny("student")], [0], folder)
     return folder
-
-
-@pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
-    """Make the next trainings stop before this step, as Ctrl-C would; None lets them run."""
-    original = ObjectiveTrainer.training_step
-
-    def stop_at(step: int | None) -> None:
-        def training_step(self: ObjectiveTrainer, *args: object, **kwargs: object) -> object:
-            if self.state.global_step == step:
-                raise KeyboardInterrupt
-            return original(self, *args, **kwargs)  # pyright: ignore[reportArgumentType]
-
-        monkeypatch.setattr(ObjectiveTrainer, "training_step", training_step)
-
-    return stop_at
 
 
 def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(

@@ -15,6 +15,7 @@ from behavior.answers import QuadAnswers
 from behavior.erosion import measure_losses
 from behavior.errors import CircuitsError
 from behavior.measures import measure_quads
+from behavior.progress import Silent
 from behavior.resampling import Resamples, resample_units
 from circuits.compare import Comparison, compare_models
 from circuits.compare.__main__ import main
@@ -25,7 +26,6 @@ from circuits.compare.measuring import Draws, RoleMeasures
 from circuits.compare.options import read_options
 from circuits.compare.pipeline import dry_run, prepare, run_comparison
 from circuits.compare.reading import branch, listing
-from circuits.compare.running.progress import Silent
 from circuits.compare.running.steps import Steps
 from circuits.compare.twins import LEAST_DELTA, choose_delta, seed_spread
 from circuits.compare.wording import model_name

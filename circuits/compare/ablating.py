@@ -12,12 +12,12 @@ from typing import Literal, get_args
 from behavior.estimates import Estimate
 from behavior.examples import Example
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.readout import Readout
 from behavior.sources import choose
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import Draws
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import Json
 from patching import PatchableModel

@@ -11,11 +11,11 @@ from torch import Tensor
 from behavior.answers import QuadAnswers
 from behavior.examples import CELLS, Cell, Contrast, Pairs
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.readout import Readout
 from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.roles import require_finite
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.twins import Twins
 from patching import PatchableModel

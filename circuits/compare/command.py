@@ -1,23 +1,18 @@
 """Runs one comparison for the command line: progress, exit codes, and nothing left behind."""
 
-import contextlib
 import json
-import os
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Callable, Generator, Sequence
-from types import FrameType, ModuleType
+from collections.abc import Sequence
+from types import ModuleType
 
-from behavior.errors import CircuitsError
+from behavior.command_line import DONE, guarded, quieten
+from behavior.progress import Progress, choose_progress
 from circuits.compare.options import Options, read_options
-from circuits.compare.running.progress import Progress, choose_progress
 
 Json = dict[str, object]
 
 PROGRAM = "circuits.compare"
-DONE, MENDABLE, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
@@ -25,51 +20,6 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", PROGRAM, *given])
     return guarded(lambda: _run(read_options(given), command))
-
-
-def guarded(action: Callable[[], int]) -> int:
-    """Run a command: what the user can mend is said in one line, with exit code 2."""
-    try:
-        with terminable():
-            return action()
-    except CircuitsError as error:
-        return _mendable(error)
-    except (MemoryError, RuntimeError) as error:
-        # torch's own OutOfMemoryError is a RuntimeError, and torch may not be imported yet.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
-            raise
-        return _mendable("Out of memory. Give a smaller --batch-size, or another --device.")
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; no result was written.\n")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone; Python would complain once more when it closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-
-
-def quieten() -> None:
-    """Settings of libraries that have to be made before these are imported."""
-    # A spinning OpenMP thread on a busy core costs many times what a second core gives.
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-@contextlib.contextmanager
-def terminable() -> Generator[None]:
-    """Let SIGTERM unwind the stack, so that temporary folders are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _run(options: Options, command: str) -> int:
@@ -95,7 +45,7 @@ def _run(options: Options, command: str) -> int:
 
 def _compare(options: Options, progress: Progress, command: str) -> tuple[Json, tuple[str, ...]]:
     # Not before the folder stands: torch takes seconds, a folder that cannot be is seen at once.
-    from circuits.compare.storage import staged_folder  # noqa: PLC0415
+    from behavior.staging import staged_folder  # noqa: PLC0415
 
     with staged_folder(options.folder, options.overwrite, say=progress.stage) as stage:
         pipeline = _import_pipeline(progress)
@@ -114,7 +64,7 @@ def _compare(options: Options, progress: Progress, command: str) -> tuple[Json, 
 def _compare_several(
     options: Options, progress: Progress, command: str
 ) -> tuple[Json, tuple[str, ...]]:
-    from circuits.compare.storage import staged_folder  # noqa: PLC0415
+    from behavior.staging import staged_folder  # noqa: PLC0415
 
     holds = ("overview.json", "a comparison of several students")
     with staged_folder(options.folder, options.overwrite, holds, say=progress.stage) as stage:
@@ -180,8 +130,3 @@ def _say_overview(options: Options, overview: Json, notes: Sequence[str]) -> Non
         page = f"Overview: {options.folder / 'index.html'}"
         lines = (*overview_lines(overview), "", lead(overview), *notes, page)
         sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _mendable(error: object) -> int:
-    sys.stderr.write(" ".join(str(error).split()) + "\n")
-    return MENDABLE

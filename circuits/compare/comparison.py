@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from behavior.staging import staged_folder, writing
 from circuits.compare.config import PAIR, ComparisonConfig
 from circuits.compare.figures import ComparisonFigures
 from circuits.compare.heatmaps import write_heatmaps
@@ -16,9 +17,7 @@ from circuits.compare.reading import branch, text
 from circuits.compare.storage import (
     Json,
     read_result,
-    staged_folder,
     write_result,
-    writing,
 )
 from circuits.compare.stored_diff import StoredDiff
 from circuits.compare.summary import terminal_summary

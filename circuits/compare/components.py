@@ -15,9 +15,9 @@ import numpy as np
 
 from behavior.examples import Contrast, Pairs
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.readout import Readout
 from circuits.compare.config import PAIR, ComparisonConfig, Role
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from patching import Effects, PatchableModel, attribute_heads, patch_layers, patch_nodes
 from patching.models.nodes import Node

@@ -15,11 +15,11 @@ import numpy as np
 
 from behavior.examples import Contrast, Pairs
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.readout import Readout
 from behavior.resampling import split_units
 from circuits.compare.components import pair_dependencies
 from circuits.compare.config import PAIR, ComparisonConfig, Role
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.direct import direct_attribution
 from circuits.discovery import method_of

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import torch
 
 from behavior.examples import Task
+from behavior.progress import Progress, Silent
 from behavior.readout import Readout
 from circuits.compare.ablating import ablate_pair, ablated_examples, summarize_ablations
 from circuits.compare.asking import ask_models, ask_twins
@@ -53,8 +54,8 @@ from circuits.compare.profile.depth_margins import (
     read_margins,
 )
 from circuits.compare.profile.representations import (
-    compare_representations,
     describe_representations,
+    measure_similarity,
 )
 from circuits.compare.profile.stage_reading import read_stages
 from circuits.compare.profile.stages import stage_rows
@@ -76,7 +77,6 @@ from circuits.compare.roles import (
     resolve_roles,
 )
 from circuits.compare.running.cost import estimate_cost
-from circuits.compare.running.progress import Progress, Silent
 from circuits.compare.running.provenance import Clock, provenance
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import SCHEMA_VERSION, Json
@@ -200,7 +200,7 @@ def run_comparison(
 
     readings = read_stages(models, evidence, config, progress, steps, twin_models(twins))
     deep = read_margins(models, readouts, evidence, config, progress, steps)
-    alike = compare_representations(models, evidence, config, progress, steps)
+    alike = measure_similarity(models, evidence, config, progress, steps)
 
     tried = intervene(
         models, readouts, evidence, answers, effects, config, progress, steps, (twins, others)

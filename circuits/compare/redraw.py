@@ -13,10 +13,10 @@ def redraw_command(arguments: Sequence[str] | None = None) -> int:
     """Read the folder, draw, and say where the page is."""
     folder: Path = build_parser().parse_args(arguments).folder
     # numpy, scipy and plotly take a second: a mistyped option is answered before them.
+    from behavior.staging import writing  # noqa: PLC0415
     from circuits.compare.comparison import Comparison  # noqa: PLC0415
     from circuits.compare.heatmaps import write_heatmaps  # noqa: PLC0415
     from circuits.compare.page.report import write_report  # noqa: PLC0415
-    from circuits.compare.storage import writing  # noqa: PLC0415
 
     try:
         comparison = Comparison.load(folder)

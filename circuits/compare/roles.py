@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from behavior.errors import CheckpointError, DataError
+from behavior.progress import Progress
 from behavior.readout import Readout, read_labels
 from circuits.compare.config import COMPANIONS, PAIR, ROLES, ComparisonConfig, Role
-from circuits.compare.running.progress import Progress
 from patching import PatchableModel, load_checkpoint
 from patching.models.checkpoints import Checkpoint, resolve_checkpoint
 

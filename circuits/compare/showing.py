@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from behavior.command_line import OneLineParser
+from behavior.command_line import DONE, OneLineParser, guarded
 from behavior.errors import ResultError
 from behavior.estimates import Estimate
-from circuits.compare.command import DONE, guarded
 from circuits.compare.reading import (
     branch,
     contrasts,

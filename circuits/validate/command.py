@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from circuits.compare.command import DONE, guarded, quieten
-from circuits.compare.running.progress import choose_progress
+from behavior.command_line import DONE, guarded, quieten
+from behavior.progress import choose_progress
 from circuits.compare.running.provenance import Clock
 from circuits.validate.options import ValidateOptions, read_validate_options
 

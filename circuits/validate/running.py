@@ -10,11 +10,11 @@ from statistics import fmean
 
 import torch
 
+from behavior.command_line import quieten
 from behavior.errors import CircuitsError
 from behavior.estimates import Estimate
 from behavior.examples import CONTRASTS
 from behavior.intervals import t_interval
-from circuits.compare.command import quieten
 from circuits.plants import make_plant, plantable
 from circuits.plants.recipe import NoPlantError
 from circuits.validate.options import METRICS, ValidateOptions

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from behavior.estimates import Estimate
 from behavior.examples import CELLS
-from probes.compare.folders import KIND, RESULT
 from probes.compare.measuring import Findings, StageFindings
 from probes.compare.options import Options
 from probes.erasure import CONCEPTS, Concept
@@ -19,6 +18,8 @@ from probes.similarity import StageSimilarity
 from probes.use import Use, UsePair, compare_use
 
 SCHEMA_VERSION = 1
+RESULT = "result.json"
+KIND = "probes"
 Json = dict[str, object]
 
 _PACKAGES = ("debias-circuits", "torch", "transformers", "scikit-learn", "concept-erasure")

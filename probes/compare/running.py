@@ -2,19 +2,10 @@
 
 from pathlib import Path
 
+from behavior.progress import Silent
 from probes.compare.measuring import Findings, Progress, measure
 from probes.compare.opening import make_ready
 from probes.compare.options import Options
-
-
-class Silent:
-    """Says nothing while it runs."""
-
-    def stage(self, name: str) -> None:
-        """A part begins."""
-
-    def step(self, done: int, total: int) -> None:
-        """So much of the part is done."""
 
 
 def compare_representations(

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from behavior.estimates import Estimate
-from probes.figures.style import FONT, INK, Dash, error_bar, hover, scaled, style_axes
+from probes.figures.style import Dash, error_bar, hover, scaled, set_look, style_axes
 
 Place = tuple[int, int]
 
@@ -101,25 +101,11 @@ def by_depth(figure: go.Figure, n_rows: int, y: str) -> None:
 
 
 def _lay_out(figure: go.Figure, title: str, note: str, whole: int) -> None:
+    set_look(figure, title, note, y=1, yref="container", yanchor="top", pad={"l": 8, "t": 12})
     figure.update_layout(
-        template="none",
-        title={
-            "text": f"{title}<br><sup>{note}</sup>",
-            "x": 0,
-            "xref": "container",
-            "y": 1,
-            "yref": "container",
-            "yanchor": "top",
-            "pad": {"l": 8, "t": 12},
-            "font": {"size": 15},
-        },
-        font={"family": FONT, "size": 13, "color": INK},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
         height=whole,
         margin={"l": 62, "r": 16, "t": 96, "b": 70},
         legend={"orientation": "h", "x": 0, "y": -60 / (whole - 166), "yanchor": "top"},
-        hoverlabel={"font": {"family": FONT, "size": 12}},
     )
 
 

@@ -44,18 +44,8 @@ Dash = Literal["solid", "dash", "dot"]
 def base_figure(title: str, note: str, *, height: int, x: str, y: str) -> go.Figure:
     """An empty figure with a title, a note below it, both axis titles and the shared look."""
     figure = go.Figure()
+    set_look(figure, title, note, pad={"l": 8})
     figure.update_layout(
-        template="none",
-        title={
-            "text": f"{title}<br><sup>{note}</sup>",
-            "x": 0,
-            "xref": "container",
-            "pad": {"l": 8},
-            "font": {"size": 15},
-        },
-        font={"family": FONT, "size": 13, "color": INK},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
         height=height,
         margin={"l": 58, "r": 16, "t": 62, "b": 60},
         legend={
@@ -66,12 +56,29 @@ def base_figure(title: str, note: str, *, height: int, x: str, y: str) -> go.Fig
             "yanchor": "top",
             "font": {"size": 12},
         },
-        hoverlabel={"font": {"family": FONT, "size": 12}},
     )
     style_axes(figure)
     figure.update_xaxes(title={"text": x, "standoff": 8})
     figure.update_yaxes(title={"text": y, "standoff": 8})
     return figure
+
+
+def set_look(figure: go.Figure, title: str, note: str, **placing: object) -> None:
+    """Title with a note below it, fonts and colours; `placing` says where the title stands."""
+    figure.update_layout(
+        template="none",
+        title={
+            "text": f"{title}<br><sup>{note}</sup>",
+            "x": 0,
+            "xref": "container",
+            "font": {"size": 15},
+            **placing,
+        },
+        font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={"font": {"family": FONT, "size": 12}},
+    )
 
 
 def style_axes(figure: go.Figure) -> None:

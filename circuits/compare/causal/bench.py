@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 from behavior.answers import CELL_COLUMNS, QuadAnswers
 from behavior.examples import Contrast, Quad
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.readout import Readout
 from behavior.resampling import split_units
 from circuits.compare.asking import RoleAnswers
@@ -19,7 +20,6 @@ from circuits.compare.causal.head_sets import HeadSets
 from circuits.compare.components import RoleEffects
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import Steps
 from circuits.compare.twins import Twins, twin_models
 from patching import Effects, PatchableModel

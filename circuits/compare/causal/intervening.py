@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from behavior.examples import CELLS
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.readout import Readout
 from circuits.compare.alignment.align import Alignment, align_heads
 from circuits.compare.asking import RoleAnswers
@@ -29,7 +30,6 @@ from circuits.compare.components import RoleEffects
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.twins import Twins, of_role
 from patching import PatchableModel

@@ -16,12 +16,12 @@ from functools import partial
 import numpy as np
 
 from behavior.examples import CELLS
+from behavior.progress import Progress
 from behavior.readout import Readout
 from behavior.statistics import estimate_means
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import Draws
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import Arrays, Json, null
 from patching import PatchableModel

@@ -19,11 +19,11 @@ from jaxtyping import Float
 
 from behavior.examples import CELLS, Quad
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.resampling import resample_units
 from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import Json
 from patching import PatchableModel
@@ -56,7 +56,7 @@ class Representations:
     reason: str | None = None
 
 
-def compare_representations(
+def measure_similarity(
     models: Mapping[Role, PatchableModel],
     evidence: Evidence,
     config: ComparisonConfig,

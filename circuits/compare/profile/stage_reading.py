@@ -25,11 +25,11 @@ from jaxtyping import Int
 from behavior.errors import CheckpointError, DataError
 from behavior.examples import CELLS, Quad, Task
 from behavior.inputs import Input
+from behavior.progress import Progress
 from behavior.resampling import Resamples, resample_units
 from circuits.compare.config import PAIR, ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import UNSTORED, Steps
 from circuits.compare.storage import Arrays, Json, null
 from circuits.compare.untrained import untrained_like

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from behavior.command_line import OneLineParser
-from circuits.compare.command import DONE, guarded, quieten
+from behavior.command_line import DONE, OneLineParser, guarded, quieten
 
 DEFAULT = Path("runs") / "recipe"
 
@@ -49,12 +48,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     quieten()
     # numpy and scipy take a second: a mistyped option is answered before them.
+    from behavior.staging import staged_folder, writing  # noqa: PLC0415
     from circuits.compare.page.scripts import copy_plotly  # noqa: PLC0415
     from circuits.compare.recipe.comparable import read_runs  # noqa: PLC0415
     from circuits.compare.recipe.lines import recipe_lines  # noqa: PLC0415
     from circuits.compare.recipe.page import render_recipe  # noqa: PLC0415
     from circuits.compare.recipe.summary import PAGE, SUMMARY, summarize  # noqa: PLC0415
-    from circuits.compare.storage import staged_folder, writing  # noqa: PLC0415
 
     folder: Path = options.out
     with staged_folder(folder, options.overwrite, (SUMMARY, "a summary of a recipe")) as stage:

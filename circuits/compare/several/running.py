@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from behavior.progress import Progress
 from circuits.compare.comparison import Comparison
 from circuits.compare.config import ComparisonConfig
 from circuits.compare.options import short_name
 from circuits.compare.pipeline import Prepared
 from circuits.compare.roles import Opened
-from circuits.compare.running.progress import Progress
 from circuits.compare.running.steps import Steps
 from circuits.compare.several.overview import write_overview
 from circuits.compare.several.ranking import Contestant, Overview, contestant, ranked
