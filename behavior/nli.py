@@ -28,19 +28,31 @@ _UNLABELLED = "without a gold label"
 _LIMITS = "It has labelled examples only; pairs and quads come from files of their own or HANS."
 
 
-def read_nli(path: Path, name: str = "nli", *, two_way: bool = False) -> SourceTask:
+def read_nli(
+    path: Path, name: str = "nli", *, two_way: bool = False, max_words: int | None = None
+) -> SourceTask:
     """A task from JSON lines, CSV or TSV with columns for premise, hypothesis and label.
 
     The columns may be named `premise` or `sentence1`, `hypothesis` or `sentence2`, `label` or
     `gold_label`, as MNLI, SNLI and GLUE do. The genre, where there is one, is the group.
 
+    Args:
+        path: The file.
+        name: Of the task.
+        two_way: Make neutral and contradiction non-entailment.
+        max_words: Drop and count the rows that have more words in premise and hypothesis together.
+
     Raises:
         DataError: If the file or a row of it cannot be used; the message names the line.
     """
     examples, report = _collect(read_rows(path), two_way, _nli_example)
+    source = {"path": str(path), "sha256": file_digest(path), "two_way": two_way}
+    if max_words is not None:
+        examples, report = _short(examples, report, max_words)
+        source["max_words"] = max_words
     return SourceTask(
         name=name,
-        source={"path": str(path), "sha256": file_digest(path), "two_way": two_way},
+        source=source,
         items={"all": examples},
         reports={"examples": report},
         limits=_LIMITS,
@@ -119,6 +131,21 @@ def _collect(
         else:
             examples.append(make(row, label))
     return _with_unique_ids(examples), SourceReport(len(examples), dict(dropped))
+
+
+def _short(
+    examples: Sequence[Example], report: SourceReport, most: int
+) -> tuple[tuple[Example, ...], SourceReport]:
+    """The examples of so many words at most, with the others counted."""
+    if most < 1:
+        raise DataError(f"max_words is {most}. Give a number of at least 1.")
+    kept = tuple(example for example in examples if _n_words(example.input) <= most)
+    longer = {f"of more than {most} words": len(examples) - len(kept)}
+    return kept, SourceReport(len(kept), {**report.dropped, **longer})
+
+
+def _n_words(text: TextInput) -> int:
+    return len(text.premise.split()) + len((text.hypothesis or "").split())
 
 
 def _label(row: Row, two_way: bool) -> str | None:

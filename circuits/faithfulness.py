@@ -21,6 +21,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+from jaxtyping import Float
+from torch import Tensor
+
 from behavior.errors import DataError
 from behavior.examples import Pairs
 from behavior.inputs import Input
@@ -104,9 +107,10 @@ def faithfulness(
     )
     measured = measure_circuits(runner, plan.circuits, progress)
     ratios = Ratios(measured, resamples)
-    points = plan.points(ratios)
+    points, margins = plan.points(ratios), plan.margins(measured)
     if frozen:
-        points = _with_frozen(plan, points, measured, resamples, progress)
+        margins["frozen"] = measure_frozen(runner, plan.sets, progress)
+        points = _with_frozen(points, margins["frozen"], measured, resamples)
     n = len(plan.percents)
     areas = [ratios.areas(columns[:n], plan.percents) for columns in plan.curves]
     return Faithfulness(
@@ -135,18 +139,17 @@ def faithfulness(
             "readout": runner.runner.readout.describe(),
             "scores": _settings(found),
         },
+        margins=margins,
     )
 
 
 def _with_frozen(
-    plan: CircuitPlan,
     points: Sequence[SizePoint],
+    values: Float[Tensor, "pair size"],
     live: CircuitMargins,
     resamples: Resamples,
-    progress: Progress | None,
 ) -> tuple[SizePoint, ...]:
     """The points with what the same circuits answer when gates are frozen."""
-    values = measure_frozen(plan.runner, plan.sets, progress)
     ratios = Ratios(CircuitMargins(values, live.clean, live.corrupted), resamples)
     return tuple(replace(point, frozen=ratios.share([i])) for i, point in enumerate(points))
 

@@ -103,6 +103,17 @@ class CircuitPlan:
             for i in range(len(self.sizes))
         )
 
+    def margins(self, measured: CircuitMargins) -> dict[str, Tensor]:
+        """Margins behind the points, as `Faithfulness.margins` keeps them."""
+        values = measured.values
+        return {
+            "clean": measured.clean,
+            "corrupted": measured.corrupted,
+            "kept": values[:, self.kept],
+            "complement": values[:, self.complement],
+            "random": torch.stack([values[:, columns] for columns in self.random], dim=-1),
+        }
+
     def redundancy(self, measured: CircuitMargins, ratios: Ratios) -> tuple[NodePair, ...]:
         """Excess of silencing two nodes together over the sum, in units of f."""
         if not self.node_pairs:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from behavior.estimates import Estimate
 from behavior.examples import Contrast
 from circuits.circuit import write_json
@@ -161,6 +163,9 @@ class Faithfulness:
         minimality: Of the smallest faithful circuit.
         redundancy: Pairs of the strongest nodes.
         settings: Of the measurement and of the scores.
+        margins: In logits, of which all this is made: `clean` and `corrupted` [pair]; `kept`,
+            `complement` and, if asked for, `frozen` [pair, size]; `random` [pair, size, draw]. Not
+            in the JSON.
     """
 
     model: str
@@ -181,6 +186,7 @@ class Faithfulness:
     minimality: Minimality
     redundancy: tuple[NodePair, ...]
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    margins: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor], compare=False)
 
     def smallest(self, least: float = 0.9) -> SizePoint | None:
         """The smallest circuit with at least this faithfulness; None if there is none."""

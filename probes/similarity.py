@@ -88,6 +88,56 @@ def cka(first: Float[np.ndarray, "input d"], second: Float[np.ndarray, "other e"
     return float((one * other).sum()) / size**0.5 if size > 0 else None
 
 
+@dataclass(frozen=True, eq=False)
+class Minibatches:
+    """Which input of each quad counts on each side, and which quads are compared together.
+
+    Attributes:
+        cells: [quad, side] position in `CELLS`; the sides are aligned and conflicting.
+        members: Quads of each minibatch.
+    """
+
+    cells: Int[np.ndarray, "quad 2"]
+    members: tuple[Int[np.ndarray, " _"], ...]
+
+    @classmethod
+    def draw(cls, n: int, seed: int = 0) -> "Minibatches":
+        """Minibatches of n quads.
+
+        Raises:
+            DataError: If there are fewer than four.
+        """
+        if n < _LEAST:
+            raise DataError(f"{n} quads were given. CKA needs at least {_LEAST}.")
+        random = np.random.default_rng(seed)
+        cells = np.array([[CELLS.index(cell) for cell in side] for side in _SIDES])
+        chosen = cells[random.integers(2, size=n)]
+        return cls(chosen, tuple(_batches(random.permutation(n))))
+
+
+Grams = list[Float[np.ndarray, "2 _ _"]]
+"""U-centred Gram matrices of one stage, [side, member, member] of each minibatch: all that CKA
+knows of the stage."""
+
+
+def stage_grams(
+    stages: Sequence[Float[np.ndarray, "quad 4 _"]], batches: Minibatches
+) -> list[Grams]:
+    """Gram matrices of every stage.
+
+    Args:
+        stages: [stage] features of the quads' cells A, N, C, L.
+        batches: Of the same quads.
+    """
+    return [
+        [
+            np.stack([_gram(stage[members, batches.cells[members, side]]) for side in (0, 1)])
+            for members in batches.members
+        ]
+        for stage in stages
+    ]
+
+
 def compare_stages(
     first: Sequence[Float[np.ndarray, "quad 4 _"]],
     second: Sequence[Float[np.ndarray, "quad 4 _"]],
@@ -105,51 +155,56 @@ def compare_stages(
     Raises:
         DataError: If there are fewer than four quads.
     """
-    n = len(first[0])
-    if n < _LEAST:
-        raise DataError(f"{n} quads were given. CKA needs at least {_LEAST}.")
-    random = np.random.default_rng(seed)
-    cells = np.array([[CELLS.index(cell) for cell in side] for side in _SIDES])
-    chosen = cells[random.integers(2, size=n)]
-    batches = _batches(random.permutation(n))
-    weights = _weights(resamples)
-    products = [_SideProducts(first, second, chosen[:, side], batches, weights) for side in (0, 1)]
-    return tuple(
-        _similarity(products, i, j, n) for i in range(len(first)) for j in range(len(second))
+    batches = Minibatches.draw(len(first[0]), seed)
+    ours, theirs = (stage_grams(stages, batches) for stages in (first, second))
+    return compare_grams(ours, theirs, batches, resamples)
+
+
+def compare_grams(
+    first: Sequence[Grams], second: Sequence[Grams], batches: Minibatches, resamples: Resamples
+) -> tuple[StageSimilarity, ...]:
+    """CKA of every two stages from their Gram matrices.
+
+    Args:
+        first: [stage] of one model.
+        second: [stage] of the other.
+        batches: Those of the Gram matrices.
+        resamples: Of the quads, one row each.
+    """
+    drawn = resamples.row_weights[:CKA_RESAMPLES]
+    weights = np.concatenate([np.ones((1, drawn.shape[1])), drawn])
+    parts = [weights[:, members] for members in batches.members]
+    sizes = [[_products(each, each, parts) for each in model] for model in (first, second)]
+    found: list[StageSimilarity] = []
+    for i, ours in enumerate(first):
+        for j, theirs in enumerate(second):
+            cosines = _cosines(_products(ours, theirs, parts), sizes[0][i], sizes[1][j])
+            found.append(_similarity(cosines, i, j, len(batches.cells)))
+    return tuple(found)
+
+
+def _products(
+    one: Grams, other: Grams, weights: Sequence[Float[np.ndarray, "_ _"]]
+) -> Float[np.ndarray, "side replicate"]:
+    """Products of Gram matrices over all minibatches, under each weighting of the quads."""
+    return np.sum(
+        [
+            [_total(a[side] * b[side], w) for side in (0, 1)]
+            for a, b, w in zip(one, other, weights, strict=True)
+        ],
+        axis=0,
     )
 
 
-class _SideProducts:
-    """Products of centred Gram matrices on one input of each quad, over all weightings."""
-
-    def __init__(
-        self,
-        first: Sequence[Float[np.ndarray, "quad 4 _"]],
-        second: Sequence[Float[np.ndarray, "quad 4 _"]],
-        cell: Int[np.ndarray, " quad"],
-        batches: Sequence[Int[np.ndarray, " _"]],
-        weights: Float[np.ndarray, "replicate quad"],
-    ) -> None:
-        self.cross = np.zeros((len(first), len(second), len(weights)))
-        self.sizes = [np.zeros((len(each), len(weights))) for each in (first, second)]
-        for members in batches:
-            ours, theirs = (
-                [_gram(stage[members, cell[members]]) for stage in model]
-                for model in (first, second)
-            )
-            w = weights[:, members]
-            for i, one in enumerate(ours):
-                for j, other in enumerate(theirs):
-                    self.cross[i, j] += _total(one * other, w)
-            for size, grams in zip(self.sizes, (ours, theirs), strict=True):
-                for i, gram in enumerate(grams):
-                    size[i] += _total(gram**2, w)
-
-    def cosine(self, i: int, j: int) -> Float[np.ndarray, " replicate"]:
-        """CKA under each weighting; NaN where a representation does not vary."""
-        size = self.sizes[0][i] * self.sizes[1][j]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(size > 0, self.cross[i, j] / np.sqrt(size), np.nan)
+def _cosines(
+    cross: Float[np.ndarray, "side replicate"],
+    first: Float[np.ndarray, "side replicate"],
+    second: Float[np.ndarray, "side replicate"],
+) -> Float[np.ndarray, "side replicate"]:
+    """CKA under each weighting; NaN where a representation does not vary."""
+    size = first * second
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(size > 0, cross / np.sqrt(size), np.nan)
 
 
 def _gram(features: Float[np.ndarray, "input d"]) -> Float[np.ndarray, "input input"]:
@@ -172,13 +227,10 @@ def _batches(order: Int[np.ndarray, " quad"]) -> list[Int[np.ndarray, " _"]]:
     return [part for part in parts if len(part) >= _LEAST]
 
 
-def _weights(resamples: Resamples) -> Float[np.ndarray, "replicate quad"]:
-    drawn = resamples.row_weights[:CKA_RESAMPLES]
-    return np.concatenate([np.ones((1, drawn.shape[1])), drawn])
-
-
-def _similarity(products: Sequence[_SideProducts], i: int, j: int, n: int) -> StageSimilarity:
-    aligned, conflicting = (side.cosine(i, j) for side in products)
+def _similarity(
+    cosines: Float[np.ndarray, "side replicate"], i: int, j: int, n: int
+) -> StageSimilarity:
+    aligned, conflicting = cosines
     estimates = [
         estimate_replicates(values, n, bounds=bounds, undefined=NOTHING)
         for values, bounds in (

@@ -145,8 +145,51 @@ class Recomputed:
                 return float(margins[:, CELLS.index(cell)].mean())
             case ["templates", row, *what, "value"]:
                 return self.template(self.result["templates"][int(row)]["template"], *what)
+            case ["models", role, "circuits", contrast, *what, "value"]:
+                return self.circuit(role, contrast, what)
+            case ["similarity", "pairs", row, what, "value"]:
+                return self.similarity(self.result["similarity"]["pairs"][int(row)], what)
             case _:
                 raise AssertionError(f"no formula for {path}")
+
+    def circuit(self, role: str, contrast: str, what: list[str]) -> float:
+        """f of circuits, areas under it, and the two ends, from margins of the tested pairs."""
+        run = {
+            name: self.arrays[f"{role}.circuits.{contrast}.{name}"]
+            for name in ("clean", "corrupted", "kept", "complement", "random", "frozen")
+        }
+        stored = self.result["models"][role]["circuits"][contrast]
+        if what[0] in ("clean", "corrupted"):
+            return float(run[what[0]].mean())
+        # The pairs of a quad follow one another: A to C, N to L, or A to N, C to L.
+        first = {"A->C": 0, "N->L": 1, "A->N": 0, "C->L": 1}
+        shares = {
+            "faithfulness": share(run, run["kept"]),
+            "complement": share(run, run["complement"]),
+            "random": share(run, run["random"]).mean(-1),
+            "frozen": share(run, run["frozen"]),
+        } | {step: share(run, run["kept"], slice(i, None, 2)) for step, i in first.items()}
+        percents = np.array(stored["settings"]["percents"]) / 100
+        sizes = [point["n_edges"] for point in stored["faithfulness"]]
+        if what[0] in ("cpr", "cmd", "random_cpr", "random_cmd"):
+            curve = run["random"] if "random" in what[0] else run["kept"][:, :, None]
+            f = share(run, curve)
+            f = np.abs(1 - f) if "cmd" in what[0] else f
+            return float(np.trapezoid(f.mean(-1), percents))
+        if what[0] == "completeness":
+            return float(shares["complement"][sizes.index(stored["circuit"]["n_edges"])])
+        size = sizes.index(stored["circuit"]["n_edges"])
+        if what[0] == "faithfulness":
+            size, what = int(what[1]), what[1:]
+        return float(shares[what[-1]][size])
+
+    def similarity(self, row: dict[str, Any], what: str) -> float:
+        """CKA from the upper triangles of the Gram matrices."""
+        if what == "difference":
+            return self.similarity(row, "aligned") - self.similarity(row, "conflicting")
+        side = ("aligned", "conflicting").index(what)
+        x, y = (self.arrays[f"{r}.grams.{row[r]}"][side] for r in ("teacher", "student"))
+        return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()))
 
     def column(self, role: str, kind: str, contrast: str, node: str) -> tuple[str, str]:
         if kind == "direct":
@@ -170,6 +213,11 @@ class Recomputed:
         if name.endswith("_auc"):
             return auc(margins[:, wanted], margins[:, ~wanted])
         return float(((margins >= 0) == wanted).mean())
+
+
+def share(run: dict[str, np.ndarray], values: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+    clean, corrupted = run["clean"][rows].mean(), run["corrupted"][rows].mean()
+    return (values[rows].mean(0) - corrupted) / (clean - corrupted)
 
 
 def auc(above: np.ndarray, below: np.ndarray) -> float:

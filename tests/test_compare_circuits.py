@@ -135,11 +135,15 @@ def test_without_discovery_all_else_is_the_same(folder: Path, found: Comparison)
     for role in ROLES:
         assert not set(BRANCHES) & set(branch(none.result, "models", role))
     assert without_circuits(none.result) == without_circuits(found.result)
-    assert set(found.arrays) - set(none.arrays) == {
+    added = set(found.arrays) - set(none.arrays)
+    assert {name for name in added if ".circuits." not in name} == {
         f"{role}.{kind}.{contrast}"
         for role in ROLES
         for kind in ("edges", "direct")
         for contrast in CONTRASTS
+    }
+    assert {name.rpartition(".")[0] for name in added if ".circuits." in name} == {
+        f"{role}.circuits.{contrast}" for role in ROLES for contrast in CONTRASTS
     }
     page = render(none.result)
     assert "Which circuits?" not in page and "data-figure" in page

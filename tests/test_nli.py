@@ -197,6 +197,17 @@ def test_collapse_to_two_classes_is_asked_for(tmp_path: Path) -> None:
     assert task.describe()["two_way"] is True
 
 
+def test_long_rows_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = write_nli(tmp_path / "m.tsv", ("premise", "hypothesis", "label"), "tsv")
+    lengths = [len(f"{premise} {hypothesis}".split()) for premise, hypothesis, _ in MNLI_ROWS[:3]]
+    task = load_task("mnli", path=path, max_words=sorted(lengths)[1])
+    assert len(list(task.examples("all"))) == sum(n <= sorted(lengths)[1] for n in lengths) < 3
+    assert f"of more than {sorted(lengths)[1]} words" in str(task.reports["examples"])
+    assert task.describe()["max_words"] == sorted(lengths)[1]
+    with pytest.raises(DataError, match=r"max_words is 0\. Give a number of at least 1\."):
+        load_task("mnli", path=path, max_words=0)
+
+
 def test_label_numbers_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "n.csv"
     text.write_text("premise,hypothesis,label\na,b,0\n")

@@ -22,9 +22,8 @@ from patching import load_checkpoint
 
 N_NUMBERS = 50
 NOT_FROM_ARRAYS = re.compile(
-    # Of models that were run again with something changed (see below), of fits on resampled data;
-    # similarities are computed a second way in `test_representations`.
-    r"similarity\.|tests\.|alignment\.|diff\.|models\.\w+\.circuits\.|task\.|.*\.pearson|.*\.ece|config"
+    # Of models that were run again with something changed: see below.
+    r"tests\.|alignment\.|diff\.|task\.|.*\.pearson|.*\.ece|config"
     r"\.|provenance\.|failures\.|verdict\.|limits\."
 )
 
@@ -134,3 +133,16 @@ def test_one_number_of_each_kind_of_intervention_follows_from_the_arrays(
     }
     for path, value in kinds.values():
         assert intervened.number(path) == pytest.approx(value, rel=2e-4, abs=5e-5), path
+
+
+def test_every_number_of_circuits_and_similarities_follows_from_the_arrays(
+    found: Recomputed,
+) -> None:
+    every = [
+        (path, value)
+        for path, value in stored_numbers(found.result)
+        if ".circuits." in path or path.startswith("similarity.")
+    ]
+    assert len(every) > 100
+    for path, value in every:
+        assert found.number(path) == pytest.approx(value, rel=2e-4, abs=2e-5), path

@@ -32,13 +32,22 @@ def circuit_branches(
 
 
 def circuit_arrays(found: RoleCircuits) -> Arrays:
-    """`<role>.edges.<contrast>` [edge] mean scores, `<role>.direct.<contrast>` [pair, writer]."""
+    """Mean scores of edges, direct effects, and the margins of circuits that were run alone.
+
+    `<role>.edges.<contrast>` [edge], `<role>.direct.<contrast>` [pair, writer], and
+    `<role>.circuits.<contrast>.<what>`, rows as the pairs of the tested units.
+    """
     arrays: Arrays = {}
     for role, model in found.items():
         for contrast, each in model.contrasts.items():
             arrays[f"{role}.direct.{contrast}"] = each.direct.values.cpu().numpy()
             if each.scores is not None:
                 arrays[f"{role}.edges.{contrast}"] = each.scores.mean.cpu().numpy()
+            if each.measured is not None:
+                arrays |= {
+                    f"{role}.circuits.{contrast}.{what}": margins.cpu().numpy()
+                    for what, margins in each.measured.margins.items()
+                }
     return {name: values.astype(np.float32) for name, values in arrays.items()}
 
 

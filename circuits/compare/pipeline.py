@@ -253,7 +253,7 @@ def run_comparison(
     }
     arrays = gather_arrays(answers, effects, ablations) | circuit_arrays(circuits)
     arrays |= margin_arrays(deep) | intervention_arrays(tried) | twin_arrays(others)
-    return Comparison(result, arrays | readings.arrays())
+    return Comparison(result, arrays | alike.arrays | readings.arrays())
 
 
 def prepare(

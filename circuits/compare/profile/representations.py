@@ -10,8 +10,8 @@ direction in them. A difference between aligned and conflicting inputs says that
 part where the shortcut contradicts the core.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -25,9 +25,16 @@ from circuits.compare.config import ComparisonConfig, Role
 from circuits.compare.evidence import Evidence
 from circuits.compare.measuring import NO_QUADS
 from circuits.compare.running.steps import UNSTORED, Steps
-from circuits.compare.storage import Json
+from circuits.compare.storage import Arrays, Json
 from patching import PatchableModel
-from probes.similarity import CKA_RESAMPLES, StageSimilarity, compare_stages
+from probes.similarity import (
+    CKA_RESAMPLES,
+    Grams,
+    Minibatches,
+    StageSimilarity,
+    compare_grams,
+    stage_grams,
+)
 from probes.stream import Point, pooled_stream, stream_points
 
 MOST_QUADS = 256
@@ -47,6 +54,8 @@ class Representations:
         pairs: One for every two stages; empty if nothing was measured.
         quads: Ids of those that it rests on.
         reason: Why nothing was measured; None if it was.
+        arrays: `<role>.grams.<stage>`, the Gram matrices that all numbers are made of, and which
+            quads are in which minibatch.
     """
 
     teacher: tuple[Point, ...] = ()
@@ -54,6 +63,7 @@ class Representations:
     pairs: tuple[StageSimilarity, ...] = ()
     quads: tuple[str, ...] = ()
     reason: str | None = None
+    arrays: Arrays = field(default_factory=dict[str, np.ndarray], compare=False)
 
 
 def measure_similarity(
@@ -118,12 +128,35 @@ def _compare(
     theirs = ours if student is teacher else _streams(student, quads, config.batch_size, progress)
     units, templates = [quad.id for quad in quads], [quad.template for quad in quads]
     drawn = resample_units(units, templates, min(config.n_resamples, CKA_RESAMPLES), config.seed)
+    batches = Minibatches.draw(len(quads), config.seed)
+    grams = {
+        "teacher": stage_grams(ours, batches),
+        "student": stage_grams(theirs, batches),
+    }
     return Representations(
         stream_points(teacher),
         stream_points(student),
-        compare_stages(ours, theirs, drawn, config.seed),
+        compare_grams(grams["teacher"], grams["student"], batches, drawn),
         tuple(units),
+        arrays=_store(grams, {"teacher": teacher, "student": student}, batches),
     )
+
+
+def _store(
+    grams: Mapping[str, Sequence[Grams]],
+    models: Mapping[str, PatchableModel],
+    batches: Minibatches,
+) -> Arrays:
+    """Gram matrices without what follows by symmetry: [side, place], minibatch after minibatch."""
+    arrays: Arrays = {
+        "similarity.members": np.concatenate(batches.members).astype(np.int32),
+        "similarity.sizes": np.array([len(each) for each in batches.members], dtype=np.int32),
+    }
+    for role, stages in grams.items():
+        for point, stage in zip(stream_points(models[role]), stages, strict=True):
+            flat = [each[:, *np.triu_indices(each.shape[-1], 1)] for each in stage]
+            arrays[f"{role}.grams.{point.name}"] = np.concatenate(flat, 1).astype(np.float32)
+    return arrays
 
 
 def _streams(
