@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from behavior.errors import DataError
-from behavior.examples import Example, SourceReport, TextInput
+from behavior.examples import Contrast, Example, SourceReport, TextInput, pairs_from_quads
 from behavior.hans import hans_pairs
+from behavior.hans_quads import role_swap_quads
 from behavior.rows import Row, file_digest, read_rows
 from behavior.sources import SourceTask
 
@@ -46,7 +47,11 @@ def read_nli(
         DataError: If the file or a row of it cannot be used; the message names the line.
     """
     examples, report = _collect(read_rows(path), two_way, _nli_example)
-    source = {"path": str(path), "sha256": file_digest(path), "two_way": two_way}
+    source: dict[str, object] = {
+        "path": str(path),
+        "sha256": file_digest(path),
+        "two_way": two_way,
+    }
     if max_words is not None:
         examples, report = _short(examples, report, max_words)
         source["max_words"] = max_words
@@ -77,6 +82,26 @@ def read_hans(path: Path) -> SourceTask:
         reports={"examples": report, "core pairs": pair_report},
         all_pairs={"core": pairs} if len(pairs) else {},
         limits="HANS has high overlap everywhere, so it has neither quads nor a shortcut contrast.",
+    )
+
+
+def read_hans_quads(path: Path) -> SourceTask:
+    """The quads of `behavior.hans_quads` from a file in the format of HANS, with its examples.
+
+    Raises:
+        DataError: If the file or a row of it cannot be used; the message names the line.
+    """
+    hans = read_hans(path)
+    found, report = role_swap_quads(hans.all_pairs["core"]) if hans.all_pairs else ((), None)
+    reports = {} if report is None else {"quads": report}
+    contrasts: tuple[Contrast, ...] = ("core", "shortcut")
+    return replace(
+        hans,
+        name="hans-quads",
+        all_quads=found,
+        all_pairs={name: pairs_from_quads(found, name) for name in contrasts} if found else {},
+        reports={**hans.reports, **reports},
+        limits="Quads come from role-swap pairs whose nouns have another name.",
     )
 
 

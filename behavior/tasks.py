@@ -2,6 +2,7 @@
 
     load_task("nli-overlap", rho=0.99)                      the embedded grammar, of any size
     load_task("hans", path=...), "mnli", "snli", "nli"      labelled examples
+    load_task("hans-quads", path=...)                       quads made from the pairs of HANS
     load_task("pairs", path=...), "quads"                   aligned inputs, JSON lines or CSV
     load_task("datasets", path=...)                         a Hugging Face folder or hub name
     load_task("digits", rho=0.99)                           coloured digits, of any size
@@ -23,7 +24,7 @@ from behavior.examples import CELLS, Task
 from behavior.files import is_pair, is_quad, read_pairs, read_quads
 from behavior.grammar import GrammarTask
 from behavior.mixture import MixtureTask
-from behavior.nli import is_hans, is_labelled, read_dataset, read_hans, read_nli
+from behavior.nli import is_hans, is_labelled, read_dataset, read_hans, read_hans_quads, read_nli
 from behavior.rows import read_rows
 from behavior.wilds import METADATA, has_groups, read_wilds
 
@@ -35,6 +36,7 @@ def _mix(parts: Sequence[Mapping[str, object]]) -> MixtureTask:
 _READERS: dict[str, Callable[..., Task[Any]]] = {
     "nli-overlap": GrammarTask,
     "hans": read_hans,
+    "hans-quads": read_hans_quads,
     "mnli": partial(read_nli, name="mnli"),
     "snli": partial(read_nli, name="snli"),
     "nli": partial(read_nli, name="nli"),

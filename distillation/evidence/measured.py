@@ -1,7 +1,7 @@
 """One finished run asked the test questions: its measures, and what comparisons need besides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,8 @@ from behavior.inputs import Input
 from behavior.measures import measure_cells, measure_quads, replicate_rankings
 from behavior.readout import read_labels
 from behavior.resampling import Resamples, replicate_means, resample_units
+from distillation.classifier import Classifier
+from distillation.evidence.labelled import LabelledAnswers, LabelledSource, answer_labelled
 from distillation.evidence.tables import MEASURES, Run
 from distillation.evidence.trios import RecipeJson
 from distillation.folders import WEIGHTS, read_record
@@ -41,20 +43,40 @@ class HeldOutData:
         quads: Factorial quads of the test split.
         examples: In-domain examples of the test split.
         resamples: Over the quads.
+        labelled: Further examples, asked by group.
     """
 
     labels: tuple[str, ...]
     quads: tuple[Quad[Any], ...]
     examples: tuple[Example[Any], ...]
     resamples: Resamples
+    labelled: tuple[LabelledSource, ...] = ()
 
     @classmethod
-    def draw(cls, task: Task[Any], n_quads: int = N_QUADS, seed: int = QUADS_SEED) -> "HeldOutData":
-        """Quads and in-domain examples of the test split of a task."""
+    def draw(
+        cls,
+        task: Task[Any],
+        n_quads: int = N_QUADS,
+        seed: int = QUADS_SEED,
+        labelled: Mapping[str, Task[Any]] | None = None,
+    ) -> "HeldOutData":
+        """Quads and in-domain examples of the test split of a task.
+
+        Args:
+            task: Of the quads; one without a split `test` gives no in-domain examples.
+            n_quads: Number of quads.
+            seed: Draws quads and examples.
+            labelled: Further sources by the name that the tables give them.
+        """
         quads = task.quads(n_quads, seed)
         ids, templates = [quad.id for quad in quads], [quad.template for quad in quads]
-        examples = tuple(task.examples("test", N_EXAMPLES, seed))
-        return cls(task.labels, quads, examples, resample_units(ids, templates))
+        has_test = "test" in task.splits
+        examples = tuple(task.examples("test", N_EXAMPLES, seed)) if has_test else ()
+        sources = tuple(
+            LabelledSource.draw(name, source, N_EXAMPLES, seed)
+            for name, source in (labelled or {}).items()
+        )
+        return cls(task.labels, quads, examples, resample_units(ids, templates), sources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +91,7 @@ class Measured:
         right: [quad, cell] whether the answer is right.
         types: [quad] kind of the quad, its template; empty where the task has none.
         replicates: [replicate] each of `CLAIM_MEASURES` on the quads (first) and their resamples.
+        labelled: Answers to the labelled sources, by their names.
     """
 
     run: Run
@@ -78,6 +101,7 @@ class Measured:
     right: Bool[np.ndarray, "quad cell"]
     types: tuple[str, ...]
     replicates: Mapping[str, Float[np.ndarray, " replicate"]]
+    labelled: Mapping[str, LabelledAnswers] = field(default_factory=dict[str, LabelledAnswers])
 
 
 def measure_run(folder: Path, data: HeldOutData) -> Run:
@@ -96,7 +120,8 @@ def measure_folder(folder: Path, data: HeldOutData) -> Measured:
         CircuitsError: If the folder is no finished training, or does not fit the task.
     """
     record = read_record(folder)
-    answers, in_domain = _answer(folder, data)
+    classifier = load_classifier(folder)
+    answers, in_domain = _answer(classifier, data)
     cells = measure_cells(answers, data.resamples)
     measured = measure_quads(answers, data.resamples)
     found = {name: estimate.value for name, estimate in measured.items()}
@@ -119,6 +144,7 @@ def measure_folder(folder: Path, data: HeldOutData) -> Measured:
         table.right,
         answers.templates,
         _replicate(answers, data.resamples),
+        {source.name: answer_labelled(classifier, source) for source in data.labelled},
     )
 
 
@@ -144,8 +170,7 @@ def _replicate(
     }
 
 
-def _answer(folder: Path, data: HeldOutData) -> tuple[QuadAnswers, float | None]:
-    classifier = load_classifier(folder)
+def _answer(classifier: Classifier, data: HeldOutData) -> tuple[QuadAnswers, float | None]:
     readout = read_labels(classifier.classes, data.labels)
 
     def logits(inputs: Sequence[Input]) -> Float[Tensor, "input n_labels"]:
@@ -159,6 +184,8 @@ def _answer(folder: Path, data: HeldOutData) -> tuple[QuadAnswers, float | None]
         tuple(quad.id for quad in quads),
         tuple(quad.template for quad in quads),
     )
+    if not data.examples:
+        return answers, None
     truth = readout.index([example.label for example in data.examples])
     right = logits([example.input for example in data.examples]).argmax(-1) == truth
     return answers, float(right.double().mean())

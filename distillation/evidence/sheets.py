@@ -19,6 +19,7 @@ from distillation.evidence.claims import (
     type_accuracies,
 )
 from distillation.evidence.figures import evidence_figures
+from distillation.evidence.labelled import LabelledSource, labelled_rows
 from distillation.evidence.measured import CLAIM_MEASURES, Measured
 from distillation.evidence.states import MEASURED, RunStatus
 from distillation.evidence.tables import MEASURES, Run
@@ -56,7 +57,10 @@ class Sheet:
 
 
 def make_sheets(
-    measured: Sequence[Measured], runs: Sequence[Run], states: Sequence[RunStatus]
+    measured: Sequence[Measured],
+    runs: Sequence[Run],
+    states: Sequence[RunStatus],
+    labelled: Sequence[LabelledSource] = (),
 ) -> list[Sheet]:
     """All tables: what became of each run, recipes over seeds, C1, C2, types, agreement.
 
@@ -64,6 +68,7 @@ def make_sheets(
         measured: The runs that stand, with their answers.
         runs: Their measures with the retention.
         states: All runs, those that failed included.
+        labelled: Sources that the runs were asked besides the quads.
     """
     return [
         _state_sheet(states),
@@ -71,6 +76,7 @@ def make_sheets(
         *_claim_sheets(claim_differences(measured)),
         _type_sheet(measured),
         _agreement_sheet(measured),
+        *([_labelled_sheet(measured, labelled)] if labelled else []),
     ]
 
 
@@ -223,6 +229,24 @@ def _agreement_sheet(measured: Sequence[Measured]) -> Sheet:
     title = "Agreement of student and teacher"
     shown = _frame(rows, ["student", "teacher", *CELLS])
     return Sheet("agreement", title, note, shown, _frame(numbers, columns))
+
+
+def _labelled_sheet(measured: Sequence[Measured], sources: Sequence[LabelledSource]) -> Sheet:
+    answers = {
+        recipe: [one.labelled for one in runs.values()]
+        for recipe, runs in by_recipe(measured).items()
+    }
+    found = labelled_rows(sources, answers)
+    rows = [[x.recipe, x.source, x.group, str(x.n), x.measure, show(x.value)] for x in found]
+    numbers = [[x.recipe, x.source, x.group, x.n, x.measure, *_numbers(x.value)] for x in found]
+    head = ["recipe", "source", "group", "examples", "measure", "value"]
+    columns = ["recipe", "source", "group", "examples", "measure", "n", "mean", "low", "high"]
+    note = (
+        "Accuracy in each group, and the AUC of the first label against the other, where there are "
+        "two: mean over seeds with its 95 % t interval."
+    )
+    shown = _frame(rows, head)
+    return Sheet("labelled", "Labelled examples", note, shown, _frame(numbers, columns))
 
 
 def show(estimate: Estimate) -> str:

@@ -16,8 +16,9 @@ from typing import cast
 RecipeJson = Mapping[str, object]
 """A recipe as `training.json` holds it."""
 
-_METHOD = ("objective", "bias_model", "optimization")
-"""What f_S shares with f_T."""
+_METHOD = ("objective", "bias_model")
+"""What f_S shares with f_T, besides the steps; a plain objective debiases by its data, if at all,
+and then these may be what is shared instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def _head(name: str, recipes: Mapping[str, RecipeJson]) -> str | None:
 
 def _undistilled(student: str, teacher: str, recipes: Mapping[str, RecipeJson]) -> str | None:
     ours, theirs = recipes[student], recipes[teacher]
+    objective = cast(Mapping[str, object], theirs["objective"])
+    shared = ("optimization", "data") if objective["name"] == "plain" else ("optimization",)
     fitting = [
         name
         for name, recipe in recipes.items()
@@ -87,10 +90,18 @@ def _undistilled(student: str, teacher: str, recipes: Mapping[str, RecipeJson]) 
         and not recipe.get("teacher")
         and recipe["model"] == ours["model"]
         and all(recipe.get(key) == theirs.get(key) for key in _METHOD)
+        and any(recipe[key] == theirs[key] for key in shared)
     ]
-    return min(
-        fitting, key=lambda name: (recipes[name]["data"] != ours["data"], name), default=None
-    )
+
+    def distance(name: str) -> tuple[bool, bool, str]:
+        recipe = recipes[name]
+        return (
+            recipe["optimization"] != theirs["optimization"],
+            recipe["data"] != ours["data"],
+            name,
+        )
+
+    return min(fitting, key=distance, default=None)
 
 
 def _plain(teacher: str, recipes: Mapping[str, RecipeJson]) -> str | None:
