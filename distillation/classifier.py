@@ -75,13 +75,13 @@ class Classifier:
         was_training = self.model.training
         self.model.eval()
         device = self.model.device
-        batches = torch.arange(len(inputs)).split(batch_size)
+        by_length = inputs.order_by_length()
         found = [
             self.logits({name: x.to(device) for name, x in inputs.take(batch).items()}).cpu()
-            for batch in batches
+            for batch in by_length.split(batch_size)
         ]
         self.model.train(was_training)
-        return torch.cat(found)
+        return torch.cat(found)[by_length.argsort()]
 
     def _start(self, n: int) -> Int[Tensor, "batch 1"]:
         token = cast(int, self.model.config.decoder_start_token_id)

@@ -45,6 +45,13 @@ class EncodedInputs:
         length = int(mask.any(0).nonzero().max()) + 1
         return {name: column[:, :length] for name, column in batch.items()}
 
+    def order_by_length(self) -> Int[Tensor, " item"]:
+        """Positions of all items, shorter ones first, so that batches hold little padding."""
+        mask = self.columns.get("attention_mask")
+        if mask is None:
+            return torch.arange(len(self))
+        return mask.sum(1).argsort(stable=True)
+
 
 class IndexedInputs(Dataset[Batch]):
     """Inputs that a data loader reads a batch at a time; `items` says which ones they are."""

@@ -8,6 +8,7 @@ import torch
 from modelmaking import make_bert
 
 from behavior.errors import RecipeError
+from behavior.inputs import TextInput
 from distillation.families import PretrainedRecipe
 from distillation.models import build_classifier, make_preprocessor
 
@@ -48,6 +49,20 @@ def test_frozen_modules_are_not_trained(source: Path) -> None:
     trained = {name for name, weight in frozen.named_parameters() if weight.requires_grad}
     assert not any("embeddings" in name for name in trained)
     assert any("classifier" in name for name in trained)
+
+
+def test_predictions_are_in_the_order_of_the_inputs_however_long_they_are(source: Path) -> None:
+    made = recipe(source)
+    classifier = build_classifier(made, make_preprocessor(made, ()), 0)
+    words = ["the", "doctor", "saw", "a", "lawyer"]
+    inputs = [TextInput(" ".join((words * 3)[: 1 + i * 7 % 13]), "the doctor") for i in range(9)]
+    with torch.no_grad():
+        singly = [
+            classifier.model.eval()(**classifier.encode([one]).columns).logits for one in inputs
+        ]
+    together = classifier.predict(classifier.encode(inputs), batch_size=2)
+    torch.testing.assert_close(together, torch.cat(singly), atol=1e-5, rtol=0)
+    assert len(together.unique(dim=0)) == len(inputs)
 
 
 @pytest.mark.parametrize(
