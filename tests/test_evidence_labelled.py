@@ -67,8 +67,32 @@ def test_a_student_debiased_by_its_data_is_what_the_distilled_one_is_compared_wi
     folder = RECIPES / "minilm"
     recipes = {path.stem: load_recipe(path).to_json() for path in folder.glob("*.yaml")}
     trios = {trio.student: trio for trio in find_trios(recipes)}
-    assert trios["student"] == Trio("student", "teacher", "student-debiased", None)
+    assert trios["student"] == Trio("student", "teacher", "student-debiased", "teacher-plain")
+    assert trios["student-quads"].debiased == "student-debiased-quads"
     assert trios["student-augmented"].debiased == "student-debiased"
+
+
+def test_a_teacher_that_debiases_makes_no_student() -> None:
+    names = ["confidence", "plain", "debiased-confidence"]
+    recipes = {
+        name: load_recipe(RECIPES / f"{name}.yaml").to_json()
+        for name in ("teacher-plain", "teacher-confidence", *(f"student-{x}" for x in names))
+    }
+    (trio,) = find_trios(recipes)
+    assert trio == Trio(
+        "student-confidence", "teacher-confidence", "student-debiased-confidence", "teacher-plain"
+    )
+
+
+def test_nets_from_one_ancestor_are_compared_with_each_other() -> None:
+    paths = RECIPES.glob("ancestor-*.yaml")
+    (trio,) = find_trios({path.stem: load_recipe(path).to_json() for path in paths})
+    assert trio == Trio(
+        "ancestor-student",
+        "ancestor-teacher",
+        "ancestor-student-debiased",
+        "ancestor-teacher-plain",
+    )
 
 
 def test_the_command_asks_files_by_group(tmp_path: Path) -> None:

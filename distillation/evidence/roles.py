@@ -12,6 +12,9 @@ from distillation.evidence.tables import Run
 
 ROLES = ("teacher", "teacher-plain", "student", "student-plain", "student-debiased")
 
+LEAST_REMOVED = 0.1
+"""Spurious share that a teacher's debiasing must have removed before anything counts as kept."""
+
 
 def families(names: Iterable[str]) -> dict[str, list[str]]:
     """The recipes of each family in reading order, by the beginning of their names.
@@ -34,7 +37,7 @@ def with_retention(
     """Add to each run which share of its teacher's debiasing it kept, where both are there.
 
     (share of teacher-plain - share of the run) / (share of teacher-plain - share of teacher), all
-    of one seed; None if that teacher was not less biased than the plain one.
+    of one seed; None if the difference below is at most `LEAST_REMOVED`: of less, a share is noise.
 
     Args:
         runs: Of all recipes.
@@ -87,6 +90,6 @@ def _ordered(family: str, members: set[str]) -> list[str]:
 
 
 def _retention(plain: float | None, teacher: float | None, run: float | None) -> float | None:
-    if plain is None or teacher is None or run is None or plain <= teacher:
+    if plain is None or teacher is None or run is None or plain - teacher <= LEAST_REMOVED:
         return None
     return (plain - run) / (plain - teacher)

@@ -21,6 +21,7 @@ from distillation.evidence.claims import (
 from distillation.evidence.figures import evidence_figures
 from distillation.evidence.labelled import LabelledSource, labelled_rows
 from distillation.evidence.measured import CLAIM_MEASURES, Measured
+from distillation.evidence.roles import LEAST_REMOVED
 from distillation.evidence.states import MEASURED, RunStatus
 from distillation.evidence.tables import MEASURES, Run
 
@@ -166,7 +167,10 @@ def _recipe_sheet(measured: Sequence[Measured], runs: Sequence[Run]) -> Sheet:
         numbers += [[recipe, size, m, *_numbers(means[m])] for m in _MEANS]
     head = ["recipe", "seeds", "parameters", *(MEASURES[m] for m in _MEANS)]
     columns = ["recipe", "parameters", "measure", "n", "mean", "low", "high"]
-    note = "Mean over seeds with its 95 % t interval; retention is 1 for f_T, 0 for its plain twin."
+    note = (
+        "Mean over seeds with its 95 % t interval; retention is 1 for f_T, 0 for its plain twin, "
+        f"and left out for seeds in which f_T removed at most {LEAST_REMOVED} of the share."
+    )
     return Sheet("recipes", "Recipes", note, _frame(rows, head), _frame(numbers, columns))
 
 

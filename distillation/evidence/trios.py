@@ -2,7 +2,7 @@
 
 The recipes tell, whatever they are called:
 
-    f_T            the model at the head of the student's line of teachers
+    f_T            the model at the head of the student's line of distillations
     f_S            a network like the student's, trained as f_T was and without a teacher
     plain teacher  a network like f_T's, trained on the same data with cross-entropy alone
 
@@ -17,8 +17,8 @@ RecipeJson = Mapping[str, object]
 """A recipe as `training.json` holds it."""
 
 _METHOD = ("objective", "bias_model")
-"""What f_S shares with f_T, besides the steps; a plain objective debiases by its data, if at all,
-and then these may be what is shared instead."""
+"""What f_S shares with f_T, besides the steps (f_T's, or those of the student); a plain objective
+debiases by its data, if at all, and then these are what is shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,11 @@ class Trio:
 
 
 def find_trios(recipes: Mapping[str, RecipeJson]) -> list[Trio]:
-    """One for each distilled student whose first teacher is there too, in order of their names."""
+    """One for each distilled student whose first teacher is there too, in order of their names.
+
+    A teacher of another objective, such as confidence regularisation, makes no student: there it
+    belongs to the debiasing.
+    """
     found: list[Trio] = []
     for name in sorted(recipes):
         teacher = _head(name, recipes)
@@ -68,30 +72,37 @@ def retention_anchors(trios: list[Trio]) -> dict[str, tuple[str, str]]:
 
 
 def _head(name: str, recipes: Mapping[str, RecipeJson]) -> str | None:
-    """The first of the line of teachers; None if it is not there."""
+    """The first of the line of distillations; None if it is not there."""
     seen: set[str] = set()
     while name in recipes and name not in seen:
         seen.add(name)
-        teacher = recipes[name].get("teacher")
-        if not teacher:
+        if not _is_distilled(recipes[name]):
             return name
+        teacher = recipes[name]["teacher"]
         name = teacher if isinstance(teacher, str) else cast(list[str], teacher)[0]
     return None
 
 
+def _is_distilled(recipe: RecipeJson) -> bool:
+    return _objective(recipe) == "logit-distillation"
+
+
+def _objective(recipe: RecipeJson) -> str:
+    return cast(Mapping[str, str], recipe["objective"])["name"]
+
+
 def _undistilled(student: str, teacher: str, recipes: Mapping[str, RecipeJson]) -> str | None:
     ours, theirs = recipes[student], recipes[teacher]
-    objective = cast(Mapping[str, object], theirs["objective"])
-    shared = ("optimization", "data") if objective["name"] == "plain" else ("optimization",)
-    fitting = [
-        name
-        for name, recipe in recipes.items()
-        if name != teacher
-        and not recipe.get("teacher")
-        and recipe["model"] == ours["model"]
-        and all(recipe.get(key) == theirs.get(key) for key in _METHOD)
-        and any(recipe[key] == theirs[key] for key in shared)
-    ]
+
+    def fits(name: str, recipe: RecipeJson) -> bool:
+        alike = recipe["model"] == ours["model"] and all(
+            recipe.get(key) == theirs.get(key) for key in _METHOD
+        )
+        if name == teacher or _is_distilled(recipe) or not alike:
+            return False
+        if _objective(theirs) == "plain":
+            return recipe["data"] == theirs["data"]
+        return recipe["optimization"] in (theirs["optimization"], ours["optimization"])
 
     def distance(name: str) -> tuple[bool, bool, str]:
         recipe = recipes[name]
@@ -101,19 +112,31 @@ def _undistilled(student: str, teacher: str, recipes: Mapping[str, RecipeJson]) 
             name,
         )
 
-    return min(fitting, key=distance, default=None)
+    return min((x for x in recipes if fits(x, recipes[x])), key=distance, default=None)
 
 
 def _plain(teacher: str, recipes: Mapping[str, RecipeJson]) -> str | None:
     theirs = recipes[teacher]
+    start = cast(Mapping[str, object] | None, theirs.get("start"))
+    if _objective(theirs) == "plain":
+        # Debiased by its data, if at all, after it was trained without.
+        before = None if start is None else cast(str, start["recipe"])
+        return before if before in recipes else teacher
     fitting = [
         name
         for name, recipe in recipes.items()
-        if cast(Mapping[str, object], recipe["objective"])["name"] == "plain"
-        and not recipe.get("teacher")
-        and not recipe.get("start")
+        if _objective(recipe) == "plain"
+        and recipe.get("start") in (None, start)
         and recipe["model"] == theirs["model"]
         and recipe["data"] == theirs["data"]
     ]
-    same = "optimization"
-    return min(fitting, key=lambda name: (recipes[name][same] != theirs[same], name), default=None)
+
+    def distance(name: str) -> tuple[bool, bool, str]:
+        recipe = recipes[name]
+        return (
+            recipe.get("start") != start,
+            recipe["optimization"] != theirs["optimization"],
+            name,
+        )
+
+    return min(fitting, key=distance, default=None)
