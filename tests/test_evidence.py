@@ -216,11 +216,13 @@ def test_the_recipes_tell_what_a_student_is_compared_with() -> None:
         "student-via-assistant",
         "vit-student",
     }
-    assert trios["student"] == Trio("student", "teacher", "student-debiased", "teacher-plain")
+    assert trios["student"] == Trio(
+        "student", "teacher", "student-debiased", "teacher-plain", "student-plain"
+    )
     through = trios["student-via-assistant"]
     assert (through.teacher, through.debiased) == ("teacher", "student-debiased")
     # Of the teacher's size: the teacher itself is no undistilled student of it.
-    assert trios["student-large"].claims == {"C1": "teacher"}
+    assert trios["student-large"].claims == {"C1": "teacher", "plain": "teacher-plain"}
     assert trios["vit-student"] == Trio("vit-student", "vit-teacher", None, None)
 
 

@@ -67,7 +67,9 @@ def test_a_student_debiased_by_its_data_is_what_the_distilled_one_is_compared_wi
     folder = RECIPES / "minilm"
     recipes = {path.stem: load_recipe(path).to_json() for path in folder.glob("*.yaml")}
     trios = {trio.student: trio for trio in find_trios(recipes)}
-    assert trios["student"] == Trio("student", "teacher", "student-debiased", "teacher-plain")
+    assert trios["student"] == Trio(
+        "student", "teacher", "student-debiased", "teacher-plain", "student-plain"
+    )
     assert trios["student-quads"].debiased == "student-debiased-quads"
     assert trios["student-augmented"].debiased == "student-debiased"
 
@@ -80,7 +82,8 @@ def test_a_teacher_that_debiases_makes_no_student() -> None:
     }
     (trio,) = find_trios(recipes)
     assert trio == Trio(
-        "student-confidence", "teacher-confidence", "student-debiased-confidence", "teacher-plain"
+        *("student-confidence", "teacher-confidence", "student-debiased-confidence"),
+        *("teacher-plain", "student-plain"),
     )
 
 
@@ -92,6 +95,7 @@ def test_nets_from_one_ancestor_are_compared_with_each_other() -> None:
         "ancestor-teacher",
         "ancestor-student-debiased",
         "ancestor-teacher-plain",
+        "ancestor-student-plain",
     )
 
 

@@ -3,6 +3,8 @@
     C1  student minus f_T, its teacher, of the same seed
     C2  student minus f_S, the same network debiased without a teacher, of the same seed
 
+and, as a control, the student minus the same network trained plainly.
+
 Each difference has two intervals. Over seeds: Student's t of the seeds' differences, which says
 what another training would give. Over examples: the bootstrap over quads of the mean difference of
 these trainings, which says what other questions to the same models would give.
@@ -22,6 +24,8 @@ from distillation.evidence.trios import Trio, find_trios
 
 BySeed = Mapping[int, Measured]
 
+CLAIMS = ("C1", "C2", "plain")
+
 ALL_TYPES = "all"
 
 
@@ -30,7 +34,7 @@ class Difference:
     """A student minus what it is compared with, in one measure.
 
     Attributes:
-        claim: C1 or C2.
+        claim: One of `CLAIMS`.
         student: Recipe of the student.
         reference: Recipe of what it is compared with.
         measure: One of `CLAIM_MEASURES`.
@@ -96,11 +100,11 @@ def trios_of(measured: Sequence[Measured]) -> list[Trio]:
 
 
 def claim_differences(measured: Sequence[Measured]) -> list[Difference]:
-    """C1 and C2 of every student, in every measure."""
+    """C1, C2 and the control of every student, in every measure."""
     runs = by_recipe(measured)
     return [
         _difference(claim, trio.student, reference, measure, runs)
-        for claim in ("C1", "C2")
+        for claim in CLAIMS
         for trio in trios_of(measured)
         if (reference := trio.claims.get(claim)) is not None
         for measure in CLAIM_MEASURES

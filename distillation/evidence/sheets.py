@@ -28,6 +28,7 @@ from distillation.evidence.tables import MEASURES, Run
 _CLAIMS = {
     "C1": "C1: student minus its teacher f_T, same seed",
     "C2": "C2: student minus the undistilled student f_S, same seed",
+    "plain": "Student minus the plain student, same seed",
 }
 _MEANS = ("id_accuracy", "accuracy_N", "accuracy_C", "spurious_gap", "spurious_share", "retention")
 _STYLE = """
@@ -63,7 +64,7 @@ def make_sheets(
     states: Sequence[RunStatus],
     labelled: Sequence[LabelledSource] = (),
 ) -> list[Sheet]:
-    """All tables: what became of each run, recipes over seeds, C1, C2, types, agreement.
+    """All tables: what became of each run, recipes over seeds, C1, C2, types and so on.
 
     Args:
         measured: The runs that stand, with their answers.

@@ -5,8 +5,9 @@ The recipes tell, whatever they are called:
     f_T            the model at the head of the student's line of distillations
     f_S            a network like the student's, trained as f_T was and without a teacher
     plain teacher  a network like f_T's, trained on the same data with cross-entropy alone
+    plain student  the same, of the student's
 
-C1 compares the student with f_T, C2 with f_S.
+C1 compares the student with f_T, C2 with f_S; the plain student says what distillation added.
 """
 
 from collections.abc import Mapping
@@ -30,17 +31,19 @@ class Trio:
         teacher: f_T.
         debiased: f_S; None if there is none.
         plain_teacher: None if there is none.
+        plain_student: None if there is none.
     """
 
     student: str
     teacher: str
     debiased: str | None
     plain_teacher: str | None
+    plain_student: str | None = None
 
     @property
     def claims(self) -> dict[str, str]:
         """What the student is compared with under each claim."""
-        compared = {"C1": self.teacher, "C2": self.debiased}
+        compared = {"C1": self.teacher, "C2": self.debiased, "plain": self.plain_student}
         return {claim: name for claim, name in compared.items() if name is not None}
 
 
@@ -55,7 +58,8 @@ def find_trios(recipes: Mapping[str, RecipeJson]) -> list[Trio]:
         teacher = _head(name, recipes)
         if teacher is not None and teacher != name:
             debiased = _undistilled(name, teacher, recipes)
-            found.append(Trio(name, teacher, debiased, _plain(teacher, recipes)))
+            plain = _plain(teacher, recipes), _nearest_plain(name, recipes)
+            found.append(Trio(name, teacher, debiased, *plain))
     return found
 
 
@@ -122,21 +126,28 @@ def _plain(teacher: str, recipes: Mapping[str, RecipeJson]) -> str | None:
         # Debiased by its data, if at all, after it was trained without.
         before = None if start is None else cast(str, start["recipe"])
         return before if before in recipes else teacher
+    return _nearest_plain(teacher, recipes)
+
+
+def _nearest_plain(name: str, recipes: Mapping[str, RecipeJson]) -> str | None:
+    """A network like this recipe's, trained on the same data with cross-entropy alone."""
+    given = recipes[name]
+    start = given.get("start")
     fitting = [
-        name
-        for name, recipe in recipes.items()
+        other
+        for other, recipe in recipes.items()
         if _objective(recipe) == "plain"
         and recipe.get("start") in (None, start)
-        and recipe["model"] == theirs["model"]
-        and recipe["data"] == theirs["data"]
+        and recipe["model"] == given["model"]
+        and recipe["data"] == given["data"]
     ]
 
-    def distance(name: str) -> tuple[bool, bool, str]:
-        recipe = recipes[name]
+    def distance(other: str) -> tuple[bool, bool, str]:
+        recipe = recipes[other]
         return (
             recipe.get("start") != start,
-            recipe["optimization"] != theirs["optimization"],
-            name,
+            recipe["optimization"] != given["optimization"],
+            other,
         )
 
     return min(fitting, key=distance, default=None)
