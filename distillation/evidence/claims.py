@@ -24,8 +24,6 @@ from distillation.evidence.trios import Trio, find_trios
 
 BySeed = Mapping[int, Measured]
 
-CLAIMS = ("C1", "C2", "plain")
-
 ALL_TYPES = "all"
 
 
@@ -34,7 +32,7 @@ class Difference:
     """A student minus what it is compared with, in one measure.
 
     Attributes:
-        claim: One of `CLAIMS`.
+        claim: One of `Trio.claims`.
         student: Recipe of the student.
         reference: Recipe of what it is compared with.
         measure: One of `CLAIM_MEASURES`.
@@ -104,9 +102,8 @@ def claim_differences(measured: Sequence[Measured]) -> list[Difference]:
     runs = by_recipe(measured)
     return [
         _difference(claim, trio.student, reference, measure, runs)
-        for claim in CLAIMS
         for trio in trios_of(measured)
-        if (reference := trio.claims.get(claim)) is not None
+        for claim, reference in trio.claims.items()
         for measure in CLAIM_MEASURES
     ]
 

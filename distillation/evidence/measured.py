@@ -121,12 +121,12 @@ def measure_folder(folder: Path, data: HeldOutData) -> Measured:
     """
     record = read_record(folder)
     classifier = load_classifier(folder)
-    answers, in_domain = _answer(classifier, data)
+    answers = _answer(classifier, data)
     cells = measure_cells(answers, data.resamples)
     measured = measure_quads(answers, data.resamples)
     found = {name: estimate.value for name, estimate in measured.items()}
     found |= {f"accuracy_{cell}": cells[cell]["accuracy"].value for cell in CELLS}
-    found["id_accuracy"] = in_domain
+    found["id_accuracy"] = _in_domain(classifier, data)
     recipe = cast(dict[str, object], record["recipe"])
     run = Run(
         recipe=cast(str, recipe["name"]),
@@ -170,22 +170,24 @@ def _replicate(
     }
 
 
-def _answer(classifier: Classifier, data: HeldOutData) -> tuple[QuadAnswers, float | None]:
+def _answer(classifier: Classifier, data: HeldOutData) -> QuadAnswers:
     readout = read_labels(classifier.classes, data.labels)
 
     def logits(inputs: Sequence[Input]) -> Float[Tensor, "input n_labels"]:
         return readout.task_logits(classifier.predict(classifier.encode(inputs)))
 
     quads = data.quads
-    answers = QuadAnswers(
+    return QuadAnswers(
         {cell: logits([quad.cell(cell) for quad in quads]) for cell in CELLS},
         readout.index([quad.label for quad in quads]),
         readout.index([quad.foil for quad in quads]),
         tuple(quad.id for quad in quads),
         tuple(quad.template for quad in quads),
     )
+
+
+def _in_domain(classifier: Classifier, data: HeldOutData) -> float | None:
     if not data.examples:
-        return answers, None
-    truth = readout.index([example.label for example in data.examples])
-    right = logits([example.input for example in data.examples]).argmax(-1) == truth
-    return answers, float(right.double().mean())
+        return None
+    source = LabelledSource("in the domain", data.labels, data.examples)
+    return float(answer_labelled(classifier, source).right.mean())

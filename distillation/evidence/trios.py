@@ -42,7 +42,7 @@ class Trio:
 
     @property
     def claims(self) -> dict[str, str]:
-        """What the student is compared with under each claim."""
+        """What the student is compared with: C1, C2, and `plain`, the control."""
         compared = {"C1": self.teacher, "C2": self.debiased, "plain": self.plain_student}
         return {claim: name for claim, name in compared.items() if name is not None}
 
