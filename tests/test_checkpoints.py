@@ -187,6 +187,28 @@ def test_paths_are_relative_to_the_file_and_not_to_the_working_folder(
     assert found == {"r": tmp_path / "models", "a": tmp_path / "models", "h": home / "mine"}
 
 
+@pytest.mark.parametrize(
+    ("record", "task"),
+    [
+        ('{"recipe": {"data": {"task": "nli-overlap", "options": {"rho": 0.9}}}}', "nli-overlap"),
+        ('{"recipe": {"data": {"task": "digits"}}}', "digits"),
+        ('{"recipe": {"data": {"task": "hans", "options": {"path": "a.tsv"}}}}', None),
+        ('{"recipe": {"data": {"task": "mixture", "options": {"parts": []}}}}', None),
+        ('{"recipe": {"data": {"task": ["nli"]}}}', None),
+        ('{"recipe": "teacher"}', None),
+        ('{"epochs": 3}', None),
+        ("not json", None),
+        (None, None),
+    ],
+)
+def test_a_folder_says_itself_what_it_was_trained_on(
+    tmp_path: Path, record: str | None, task: str | None
+) -> None:
+    if record is not None:
+        (tmp_path / "training.json").write_text(record)
+    assert resolve_checkpoint(tmp_path).task == task
+
+
 def test_a_named_folder_that_is_gone_is_told_by_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, "  here: {path: .}\n  t:\n    role: teacher\n    path: gone\n")
     message = said(lambda: resolve_checkpoint("t", path))

@@ -15,10 +15,12 @@
 The last two are for models that read a prompt and answer with words; see `load_checkpoint`.
 Relative paths are relative to the file; absolute paths and `~` work; environment variables are
 not expanded. A reference is looked up in this order: a name in the file, a local folder, a hub
-id (`org/name`, optionally `@revision`). `./teacher` always means the folder.
+id (`org/name`, optionally `@revision`). `./teacher` always means the folder. The record of its
+training in a folder (`training.json`) names the task, where the task is not read from files.
 """
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -55,7 +57,7 @@ class Checkpoint:
         role: What the model is in a comparison, if the file says so.
         teacher: Name of the model it was distilled from, if the file says so.
         companions: Names of models to compare it with, by role.
-        task: Name of the task it was trained on, if the file says so.
+        task: Name of the task it was trained on, if the file or the training's record says so.
         description: Free text.
         prompt: Template that makes one text of each input, if the file says so.
         label_words: Class name -> word, or the words in the order of the classes, if the file
@@ -100,7 +102,7 @@ def resolve_checkpoint(reference: str | Path, checkpoints: Path | None = None) -
         return _existing(known[text], text, cast(Path, path))
     folder = _from_home(text)
     if folder is not None and os.path.isdir(folder):  # noqa: PTH112  (False for a name too long)
-        return Checkpoint(name=folder.resolve().name, folder=folder)
+        return Checkpoint(name=folder.resolve().name, folder=folder, task=_trained_on(folder))
     match = _HUB_ID.fullmatch(text)
     if match is not None and not text.startswith((".", "/", "~")):
         return Checkpoint(name=text, hub=match["id"], revision=match["revision"])
@@ -129,6 +131,16 @@ def find_checkpoint_file() -> Path | None:
     """`checkpoints.yaml` of the working folder, else of the repository, else None."""
     places = (Path.cwd(), Path(__file__).resolve().parents[2])
     return next((place / FILE_NAME for place in places if (place / FILE_NAME).is_file()), None)
+
+
+def _trained_on(folder: Path) -> str | None:
+    """The task in the record of a training; None without one, and for data from files."""
+    try:
+        data = json.loads((folder / "training.json").read_text("utf-8"))["recipe"]["data"]
+        task, options = data["task"], data.get("options") or {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return task if isinstance(task, str) and not {"path", "parts"} & set(options) else None
 
 
 def _read_one(name: str, entry: Entry, base: Path, names: tuple[str, ...]) -> Checkpoint:
