@@ -1,29 +1,34 @@
-"""What the command lines of this package share."""
+"""What the command lines of this package share, without torch, so that `--help` stays quick."""
 
+import argparse
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-
-import torch
-from transformers.utils import logging as transformers_logging
+from typing import Literal, get_args
 
 from behavior.errors import CircuitsError
 
 RECIPES = Path("recipes")
 RUNS = Path("runs")
+SAVE_STEPS = 250
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+FULL: Precision = "fp32"
 
 
-def run_command(command: Callable[[], int]) -> int:
+def run_command(command: str, options: argparse.Namespace) -> int:
     """Run a command on one thread; what a user can mend becomes one line and exit code 2.
 
     Ctrl-C gives 130. Any other error is a defect of ours and keeps its traceback.
+
+    Args:
+        command: Module and function, such as `distillation.train_command:run`; imported here.
+        options: What the function is given.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    # Models this small are slower on several threads, and the order of sums would differ.
-    torch.set_num_threads(1)
     try:
-        return command()
+        return _on_one_thread(command, options)
     except CircuitsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -35,3 +40,32 @@ def run_command(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on from the last checkpoint\n")
         return 130
+
+
+def _on_one_thread(command: str, options: argparse.Namespace) -> int:
+    import torch  # noqa: PLC0415
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    # Models this small are slower on several threads, and the order of sums would differ.
+    torch.set_num_threads(1)
+    module, _, function = command.partition(":")
+    code: int = getattr(import_module(module), function)(options)
+    return code
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command line the options of a run."""
+    parser.add_argument(
+        "--device", choices=get_args(Device), default="cpu", help="auto takes a GPU (default cpu)"
+    )
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default=FULL, help=f"default {FULL}"
+    )
+    parser.add_argument(
+        "--accumulate", type=int, default=1, metavar="N", help="split each batch into N parts"
+    )
+    parser.add_argument(
+        "--report-to", default="none", metavar="NAMES", help="as tensorboard (default none)"
+    )

@@ -9,7 +9,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 from transformers.integrations.integration_utils import (
@@ -19,11 +19,7 @@ from transformers.integrations.integration_utils import (
 
 from behavior.errors import RecipeError
 from distillation.checks import require
-
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["fp32", "bf16", "fp16"]
-
-FULL: Precision = "fp32"
+from distillation.commands import FULL, Device, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +86,6 @@ def n_processes() -> int:
 def is_first_process() -> bool:
     """Whether this process writes the folders; the only one does."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Give a command line the options of a run."""
-    parser.add_argument(
-        "--device", choices=get_args(Device), default="cpu", help="auto takes a GPU (default cpu)"
-    )
-    parser.add_argument(
-        "--precision", choices=get_args(Precision), default=FULL, help=f"default {FULL}"
-    )
-    parser.add_argument(
-        "--accumulate", type=int, default=1, metavar="N", help="split each batch into N parts"
-    )
-    parser.add_argument(
-        "--report-to", default="none", metavar="NAMES", help="as tensorboard (default none)"
-    )
 
 
 def read_run_options(options: argparse.Namespace) -> RunOptions:

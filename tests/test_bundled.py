@@ -12,7 +12,7 @@ from distillation.evidence.roles import ROLES, median_seed
 from distillation.evidence.tables import MEASURES, read_intervals, read_runs
 from distillation.folders import read_record, weights_digest
 from distillation.recipe_files import load_recipe
-from distillation.train import train
+from distillation.training import train
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = {

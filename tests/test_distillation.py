@@ -25,7 +25,8 @@ from distillation.recipe import Recipe
 from distillation.recipe_files import load_recipe
 from distillation.teacher_cache import TeacherCache, example_keys, teacher_digest
 from distillation.teachers import Teacher, check_answers, require_same_tokens
-from distillation.train import main, train
+from distillation.train import main
+from distillation.training import train
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = [

@@ -31,7 +31,7 @@ from distillation.objectives.terms.relations import RelationsTerm, log_relation
 from distillation.prepare import prepare
 from distillation.recipe import Recipe
 from distillation.recipe_files import load_recipe
-from distillation.train import train
+from distillation.training import train
 from patching.models.nodes import Site
 
 RECIPES = Path(__file__).parents[1] / "recipes"

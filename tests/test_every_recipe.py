@@ -13,7 +13,7 @@ from distillation.grid import in_order
 from distillation.objectives.dfr import DFR
 from distillation.recipe import Recipe
 from distillation.recipe_files import list_recipes
-from distillation.train import train
+from distillation.training import train
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 IN_ORDER = [recipe.name for recipe in in_order(list_recipes(RECIPES))]

@@ -14,8 +14,8 @@ from distillation.models import load_classifier
 from distillation.prepare import prepare
 from distillation.recipe import Recipe
 from distillation.recipe_files import list_recipes, load_recipe
-from distillation.train import train
 from distillation.trainer import ObjectiveTrainer
+from distillation.training import train
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = ["data.n=120", "model.n_heads=2", "model.d_model=16", "optimization.batch_size=8"]

@@ -31,7 +31,7 @@ from distillation.remedies import (
     recoloured_twins,
 )
 from distillation.remedies.start import evenly
-from distillation.train import train
+from distillation.training import train
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 NLI = ("non-entailment", "entailment")

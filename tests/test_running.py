@@ -17,7 +17,8 @@ from distillation.options import RunOptions
 from distillation.progress import follow
 from distillation.recipe import Recipe, SelectionRecipe
 from distillation.recipe_files import load_recipe
-from distillation.train import main, train
+from distillation.train import main
+from distillation.training import train
 from distillation.validation import Selection
 
 RECIPES = Path(__file__).parents[1] / "recipes"

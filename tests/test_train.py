@@ -26,7 +26,8 @@ from distillation.prepare import Prepared, prepare
 from distillation.recipe import BiasModelRecipe, DataRecipe, Recipe, StartRecipe
 from distillation.recipe_files import list_recipes, load_recipe
 from distillation.remedies import copy_weights, counterfactual_twins
-from distillation.train import main, train
+from distillation.train import main
+from distillation.training import train
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = [

@@ -19,16 +19,14 @@ from behavior.measures import measure_cells, measure_quads, replicate_rankings
 from behavior.readout import read_labels
 from behavior.resampling import Resamples, replicate_means, resample_units
 from distillation.classifier import Classifier
+from distillation.evidence import N_QUADS, QUADS_SEED
 from distillation.evidence.labelled import LabelledAnswers, LabelledSource, answer_labelled
 from distillation.evidence.tables import MEASURES, Run
 from distillation.evidence.trios import RecipeJson
 from distillation.folders import WEIGHTS, read_record
 from distillation.models import load_classifier
 
-N_QUADS = 1000
 N_EXAMPLES = 2000
-QUADS_SEED = 20_000
-"""Test quads that nobody looked at while settings were chosen."""
 
 CLAIM_MEASURES = ("accuracy_N", "accuracy_C", "spurious_gap", "spurious_share", "auc4")
 """What the claims are told in; resampled over quads as well."""

@@ -19,7 +19,7 @@ from behavior.errors import CircuitsError
 from distillation.folders import partial_folder, run_folder, write_json
 from distillation.grid.plan import GridRun, Key
 from distillation.options import RunOptions
-from distillation.train import train
+from distillation.training import train
 
 PROGRESS = "progress.json"
 LOG_SUFFIX = ".log"

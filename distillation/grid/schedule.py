@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from behavior.errors import CircuitsError, ResultError
+from distillation.commands import SAVE_STEPS
 from distillation.folders import find_parents, is_finished, run_folder
 from distillation.grid.jobs import Job, Outcome, Workers
 from distillation.grid.local import InProcess
@@ -21,7 +22,7 @@ from distillation.grid.states import RunState, State, blame, write_states
 from distillation.grid.table import Lines
 from distillation.options import RunOptions
 from distillation.recipe import Recipe
-from distillation.train import SAVE_STEPS, training_request
+from distillation.training import training_request
 
 POLL_SECONDS = 1.0
 
