@@ -17,7 +17,11 @@ from distillation.training import train
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train a recipe, list the recipes or show one; returns the exit code."""
+    """Train a recipe, list the recipes or show one; returns the exit code.
+
+    Raises:
+        RecipeError: If an option, a recipe or the grid cannot be used, or a model is missing.
+    """
     if options.list:
         return _list(options.recipe or RECIPES)
     if options.recipe is None:

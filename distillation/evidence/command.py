@@ -25,7 +25,11 @@ from distillation.evidence.tables import intervals, read_intervals, write_interv
 
 
 def run(options: argparse.Namespace) -> int:
-    """Gather the runs of a folder, or check one further model; returns the exit code."""
+    """Gather the runs of a folder, or check one further model; returns the exit code.
+
+    Raises:
+        ResultError: If there are no runs, or options contradict each other.
+    """
     return _check(options) if options.check else _gather(options)
 
 

@@ -20,7 +20,11 @@ from distillation.recipe_files import list_recipes, load_recipe
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train a grid, or list its runs; returns the exit code."""
+    """Train a grid, or list its runs; returns the exit code.
+
+    Raises:
+        RecipeError: If an option, a recipe or the grid cannot be used, or a model is missing.
+    """
     if options.workers < 1:
         raise RecipeError(f"workers is {options.workers}, but must be at least 1.")
     run_options = read_run_options(options)
