@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     """Train a recipe, list the recipes or show one; returns the exit code.
 
     Raises:
-        RecipeError: If an option, a recipe or the grid cannot be used, or a model is missing.
+        RecipeError: If an option or the recipe cannot be used, or a model is missing.
     """
     if options.list:
         return _list(options.recipe or RECIPES)

@@ -10,11 +10,19 @@ if TYPE_CHECKING:
 
 __all__ = ["GridRun", "Schedule", "in_order", "load_grid", "parse_seeds", "plan_runs", "train_grid"]
 
-_HOME = {"load_grid": "files", "Schedule": "schedule", "train_grid": "schedule"}
+_HOME = {
+    "GridRun": "plan",
+    "Schedule": "schedule",
+    "in_order": "plan",
+    "load_grid": "files",
+    "parse_seeds": "plan",
+    "plan_runs": "plan",
+    "train_grid": "schedule",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for, so that `--help` stays quick."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'plan')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
