@@ -2,9 +2,9 @@
 
 A run holds `.<folder>.lock` beside its folder, with its process id and host in it. The lock itself
 is the operating system's (`flock`), which falls with the process however that ends; so a file that
-nobody holds was left by a run that is dead, and is taken over. A lock of another host is never
-taken over: whether that process lives cannot be seen from here, nor on every file system whether
-the lock is held.
+nobody holds was left by a run that is dead, and is taken over. A lock of another host is only
+taken over where the caller asks for it: whether that process lives cannot be seen from here, nor on
+every file system whether the lock is held.
 """
 
 import contextlib
@@ -19,13 +19,20 @@ from behavior.errors import ResultError
 
 
 @contextlib.contextmanager
-def locked(target: Path, shown: Path, say: Callable[[str], None] | None = None) -> Generator[None]:
+def locked(
+    target: Path,
+    shown: Path,
+    say: Callable[[str], None] | None = None,
+    *,
+    from_any_host: bool = False,
+) -> Generator[None]:
     """Hold the lock of an output folder.
 
     Args:
         target: The folder, which need not exist; its parent has to.
         shown: Its name for messages.
         say: Told in one line if the lock of a dead run is taken over.
+        from_any_host: Whether a lock that another host left counts as one of this host.
 
     Raises:
         ResultError: If another run holds it, or may hold it on another host.
@@ -34,7 +41,7 @@ def locked(target: Path, shown: Path, say: Callable[[str], None] | None = None) 
     path = target.parent / f".{target.name}.lock"
     descriptor = _opened(path, shown)
     try:
-        line = _of_a_dead_run(path, shown, os.read(descriptor, 4096))
+        line = _of_a_dead_run(path, shown, os.read(descriptor, 4096), from_any_host)
         if line and say is not None:
             say(line)
         os.ftruncate(descriptor, 0)
@@ -77,12 +84,13 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _of_a_dead_run(path: Path, shown: Path, text: bytes) -> str:
-    """What to say of a lock that was left; empty for a new one. Another host's is refused."""
+def _of_a_dead_run(path: Path, shown: Path, text: bytes, from_any_host: bool) -> str:
+    """What to say of a lock that was left; empty for a new one."""
     if not text:
         return ""
     owner = _owner(text)
-    if owner and not owner.endswith(f" on {socket.gethostname()}"):
+    is_foreign = owner and not owner.endswith(f" on {socket.gethostname()}")
+    if is_foreign and not from_any_host:
         raise ResultError(
             f"{shown} is locked by a run on another host ({owner}). Wait for it to end, or delete "
             f"{path} if it is dead."

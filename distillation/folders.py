@@ -2,17 +2,19 @@
 
 A training works in `OUT.partial` and its finished folder is moved to `OUT` in one step, so
 whatever stands at `OUT` is whole. `OUT.partial` remembers the request it was made for and is
-never continued for another one.
+never continued for another one, and one training at a time works there.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import cast
 
 from behavior.errors import RecipeError, ResultError
+from behavior.locking import locked
 from distillation.recipe import Recipe
 
 RECORD = "training.json"
@@ -97,6 +99,25 @@ def is_finished(out: Path, request: Mapping[str, object]) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def held(out: Path) -> Generator[None]:
+    """Keep other trainings away from a folder and its working folder.
+
+    A training whose machine was lost is taken up on another one, so a lock that nobody holds is
+    taken over whatever host left it.
+
+    Raises:
+        ResultError: If another training works there, or nothing can be written.
+    """
+    with contextlib.ExitStack() as lock:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            lock.enter_context(locked(out, out, from_any_host=True))
+        except OSError as error:
+            raise _unwritable(out, error) from error
+        yield
+
+
 def open_partial(out: Path, request: Mapping[str, object]) -> Path:
     """The working folder for a request, new or as an interrupted run left it.
 
@@ -116,9 +137,7 @@ def open_partial(out: Path, request: Mapping[str, object]) -> Path:
         if left is None:
             write_json(partial / _REQUEST, request)
     except OSError as error:
-        raise ResultError(
-            f"Cannot write {partial}: {error.strerror}. Choose another --out."
-        ) from error
+        raise _unwritable(partial, error) from error
     return partial
 
 
@@ -140,6 +159,10 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     staged = path.with_name(f"{path.name}.new")
     staged.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     staged.rename(path)
+
+
+def _unwritable(folder: Path, error: OSError) -> ResultError:
+    return ResultError(f"Cannot write {folder}: {error.strerror}. Choose another --out.")
 
 
 def _read(path: Path) -> dict[str, object] | None:

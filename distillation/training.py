@@ -14,6 +14,7 @@ recipes that visit as many of the same items without weights).
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +28,7 @@ from distillation.folders import (
     FINISHED,
     find_parents,
     finish,
+    held,
     is_finished,
     last_checkpoint,
     logits_folder,
@@ -68,7 +70,8 @@ def train(
         progress: Called whenever the loss is logged.
 
     Raises:
-        CircuitsError: If parents are missing, data or weights do not fit, or the folder is taken.
+        CircuitsError: If parents are missing, data or weights do not fit, or the folder is taken
+            by another training, finished or at work.
     """
     if not 0 <= seed < 2**32:
         raise RecipeError(f"seed is {seed}, but a seed is from 0 to {2**32 - 1}.")
@@ -80,17 +83,19 @@ def train(
     request = training_request(recipe, seed, folders)
     if is_finished(out, request):
         return out
-    partial = _open(out, request, options)
-    prepared = prepare(recipe, seed, folders, logits_folder(out, recipe.name, seed))
-    if isinstance(recipe.objective, ClosedForm):
-        history = _fit(recipe.objective, prepared)
-    else:
-        checkpoints = partial / CHECKPOINTS
-        arguments = training_arguments(recipe, checkpoints, seed, save_steps, options)
-        history = _minimise(prepared, recipe, arguments, progress)
-    if is_first_process():
-        write_finished_folder(partial / FINISHED, recipe, seed, request, prepared, history, options)
-        finish(partial, out)
+    with held(out) if is_first_process() else nullcontext():
+        partial = _open(out, request, options)
+        prepared = prepare(recipe, seed, folders, logits_folder(out, recipe.name, seed))
+        if isinstance(recipe.objective, ClosedForm):
+            history = _fit(recipe.objective, prepared)
+        else:
+            checkpoints = partial / CHECKPOINTS
+            arguments = training_arguments(recipe, checkpoints, seed, save_steps, options)
+            history = _minimise(prepared, recipe, arguments, progress)
+        if is_first_process():
+            finished = partial / FINISHED
+            write_finished_folder(finished, recipe, seed, request, prepared, history, options)
+            finish(partial, out)
     _wait_for_all(options)
     return out
 

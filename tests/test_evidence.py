@@ -171,6 +171,20 @@ def test_unfinished_and_foreign_folders_are_left_out(runs: Path, tmp_path: Path)
         measure_run(tmp_path, HeldOutData.draw(load_task("nli-overlap"), n_quads=20))
 
 
+def test_seeds_and_recipes_narrow_what_is_gathered(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [folder.name for folder in finished_folders(runs, seeds=[1, 5])] == ["seed-1"]
+    assert len(finished_folders(runs, ["student-plain"], [0, 1])) == 2
+    with pytest.raises(ResultError, match="none of the recipes and seeds asked for"):
+        finished_folders(runs, ["student-plain"], [7])
+    command = [str(runs), "--out", str(tmp_path / "evidence"), "--quads", "20", "--seeds", "1"]
+    assert main(command) == 0
+    assert "1 runs measured, 0 missing" in capsys.readouterr().out
+    assert main([*command[:-1], "one"]) == 2
+    assert "Cannot read 'one' as seeds" in capsys.readouterr().err
+
+
 def test_gathering_reports_each_run(runs: Path) -> None:
     lines: list[str] = []
     data = HeldOutData.draw(load_task("nli-overlap"), n_quads=20)
@@ -315,6 +329,7 @@ def test_every_run_of_a_grid_is_in_the_tables_failures_with_their_reason(tmp_pat
     ]
     assert found[3].reason == "the loss is nan at step 3"
     assert [x.recipe for x in run_states(tmp_path, [], {}, ["begun"])] == ["begun"]
+    assert [x.recipe for x in run_states(tmp_path, [], {}, seeds=[4])] == ["begun"]
 
 
 def test_the_tables_are_written_as_csv_html_and_latex(

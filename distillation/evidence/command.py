@@ -22,6 +22,7 @@ from distillation.evidence.roles import families, in_reading_order, median_seed
 from distillation.evidence.sheets import make_sheets, render_sheets_markdown, write_sheets
 from distillation.evidence.states import MEASURED, run_states
 from distillation.evidence.tables import intervals, read_intervals, write_intervals, write_runs
+from distillation.grid.plan import parse_seeds
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,11 +36,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _gather(options: argparse.Namespace) -> int:
     names = None if options.recipes is None else options.recipes.split(",")
+    seeds = None if options.seeds is None else parse_seeds(options.seeds)
     folder = _runs_folder(options)
+    folders = finished_folders(folder, names, seeds)
     data = _data(options)
-    measured, unmeasured = measure_folders(finished_folders(folder, names), data, _write_line)
+    measured, unmeasured = measure_folders(folders, data, _write_line)
     keys = [(one.run.recipe, one.run.seed) for one in measured]
-    states = run_states(folder, keys, unmeasured, names)
+    states = run_states(folder, keys, unmeasured, names, seeds)
     runs = keep_retention(measured)
     order = in_reading_order({run.recipe for run in runs})
     found = intervals(sorted(runs, key=lambda run: order.index(run.recipe)))

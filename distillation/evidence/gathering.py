@@ -19,22 +19,37 @@ from distillation.grid.plan import Key
 Report = Callable[[str], None]
 
 
-def finished_folders(runs: Path, recipes: Sequence[str] | None = None) -> list[Path]:
-    """Finished trainings among the runs, those of some recipes only if they are named.
+def finished_folders(
+    runs: Path, recipes: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+) -> list[Path]:
+    """Finished trainings among the runs, of some recipes or seeds only if they are named.
 
     Raises:
         ResultError: If there are none.
     """
-    folders = [record.parent for record in sorted(runs.glob(f"*/seed-*/{RECORD}"))]
+    records = sorted(runs.glob(f"*/seed-*/{RECORD}"))
+    keys = {record.parent: _key(record.parent) for record in records if _has_seed(record.parent)}
     chosen = [
         folder
-        for folder in folders
-        if folder.name.removeprefix("seed-").isdecimal()
-        and (recipes is None or folder.parent.name in recipes)
+        for folder, (recipe, seed) in keys.items()
+        if (recipes is None or recipe in recipes) and (seeds is None or seed in seeds)
     ]
-    if not chosen:
+    if not keys:
         raise ResultError(f"{runs} holds no finished training. Run distillation.grid first.")
+    if not chosen:
+        raise ResultError(
+            f"{runs} holds finished trainings, but none of the recipes and seeds asked for. "
+            "Leave --recipes or --seeds out to take all."
+        )
     return chosen
+
+
+def _has_seed(folder: Path) -> bool:
+    return folder.name.removeprefix("seed-").isdecimal()
+
+
+def _key(folder: Path) -> Key:
+    return folder.parent.name, int(folder.name.removeprefix("seed-"))
 
 
 def gather(folders: Sequence[Path], data: HeldOutData, report: Report | None = None) -> list[Run]:
@@ -53,7 +68,7 @@ def measure_folders(
     measured: list[Measured] = []
     unmeasured: dict[Key, str] = {}
     for folder in tqdm(folders, desc="runs", disable=not sys.stderr.isatty()):
-        key = folder.parent.name, int(folder.name.removeprefix("seed-"))
+        key = _key(folder)
         try:
             measured.append(measure_folder(folder, data))
         except CircuitsError as error:

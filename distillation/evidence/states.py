@@ -32,6 +32,7 @@ def run_states(
     measured: Iterable[Key],
     unmeasured: Mapping[Key, str],
     recipes: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
 ) -> list[RunStatus]:
     """Every run that stands in a folder, was begun there, or was asked for by a grid.
 
@@ -40,6 +41,7 @@ def run_states(
         measured: Those that were measured.
         unmeasured: Why others that stand could not be measured.
         recipes: Those that count; None counts all.
+        seeds: Those that count; None counts all.
     """
     found = {key: RunStatus(*key, MEASURED) for key in measured}
     for key, reason in unmeasured.items():
@@ -53,9 +55,11 @@ def run_states(
                 found.setdefault(key, RunStatus(*key, "unfinished", "the grid has not trained it"))
     for key in _begun(runs):
         found.setdefault(key, RunStatus(*key, "unfinished", "the training was interrupted"))
-    chosen = (
-        found.values() if recipes is None else [x for x in found.values() if x.recipe in recipes]
-    )
+    chosen = [
+        status
+        for status in found.values()
+        if (recipes is None or status.recipe in recipes) and (seeds is None or status.seed in seeds)
+    ]
     return sorted(chosen, key=lambda status: (status.recipe, status.seed))
 
 

@@ -53,10 +53,8 @@ def _plan(options: argparse.Namespace) -> list[GridRun]:
     seeds = None if options.seeds is None else parse_seeds(options.seeds)
     if options.grid.is_dir():
         recipes = list_recipes(options.grid)
-        if options.set:
-            recipes = {
-                name: load_recipe(options.grid / f"{name}.yaml", options.set) for name in recipes
-            }
+        for chosen in in_order(recipes, names) if options.set else []:
+            recipes[chosen.name] = load_recipe(options.grid / f"{chosen.name}.yaml", options.set)
         return plan_runs(in_order(recipes, names), seeds or [0])
     plan = load_grid(options.grid, options.set, seeds)
     return plan if names is None else _only(plan, names)
