@@ -31,6 +31,7 @@ from distillation.objectives.kernel_whitening import (
 from distillation.objectives.learned_mixin import LearnedMixin, LearnedMixinCriterion, entropy
 from distillation.objectives.lff import LfF, LfFCriterion
 from distillation.objectives.pgd import PGD, gradient_norms
+from distillation.objectives.refitted_head import RefittedHead
 from distillation.objectives.reweighting import Reweighting
 from distillation.objectives.selective_mixup import SelectiveMixup, partners_of_groups
 from distillation.objectives.self_debiasing import SelfDebiasing, SelfDebiasingCriterion
@@ -336,6 +337,26 @@ def test_dfr_changes_the_last_layer_and_nothing_else() -> None:
         name for name, w in toy.classifier.model.state_dict().items() if not w.equal(before[name])
     }
     assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_a_refitted_head_takes_as_many_items_as_dfr_and_keeps_their_imbalance() -> None:
+    groups = np.repeat([0, 1, 2, 3], [900, 20, 10, 70])
+    balanced = DFR().subsample(groups, np.random.default_rng(0))
+    as_they_come = RefittedHead().subsample(groups, np.random.default_rng(0))
+    assert len(set(as_they_come)) == len(balanced) == 40
+    assert (np.bincount(groups[balanced]) == 10).all()
+    assert np.bincount(groups[as_they_come])[0] >= 30
+    right = np.array([True, True, True, False])
+    assert RefittedHead().quality(right, np.array([0, 0, 0, 1])) == 0.75
+    assert DFR().quality(right, np.array([0, 0, 0, 1])) == 0.0
+
+
+def test_a_refitted_head_that_lacks_a_class_is_refused() -> None:
+    labels = np.repeat([0, 1, 2], [400, 400, 8])
+    x = np.random.default_rng(0).standard_normal((808, 2))
+    objective = RefittedHead(n_subsamples=5, strengths=(1.0,))
+    with pytest.raises(DataError, match="lack a class"):
+        objective.fit_head(x, labels, labels, True, seed=0)
 
 
 def test_dfr_folds_the_standardisation_into_the_weights() -> None:

@@ -101,8 +101,10 @@ def test_confidence_regularisation_takes_a_teacher_that_knows_more_than_the_shor
 
 
 def test_a_new_last_layer_is_enough_for_features_that_hold_the_core(plain: Classifier) -> None:
-    objective = make("dfr", held_out="train", n_subsamples=5, strengths=(1.0, 0.1))
-    assert abs(train(objective, make_materials(copied(plain)))) < 0.2
+    """Here the items need not even be balanced: a regression to its end takes what tells most."""
+    for name in ("dfr", "refitted-head"):
+        objective = make(name, held_out="train", n_subsamples=5, strengths=(1.0, 0.1))
+        assert abs(train(objective, make_materials(copied(plain)))) < 0.2, name
 
 
 def test_lff_lowers_the_share_a_little() -> None:

@@ -24,6 +24,7 @@ from distillation.objectives.objective import (
 from distillation.objectives.pgd import PGD
 from distillation.objectives.plain import Plain
 from distillation.objectives.product_of_experts import ProductOfExperts
+from distillation.objectives.refitted_head import RefittedHead
 from distillation.objectives.resampling import Resampling
 from distillation.objectives.reweighting import Reweighting
 from distillation.objectives.selective_mixup import SelectiveMixup
@@ -57,6 +58,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "pgd": PGD,
     "plain": Plain,
     "product-of-experts": ProductOfExperts,
+    "refitted-head": RefittedHead,
     "resampling": Resampling,
     "reweighting": Reweighting,
     "selective-mixup": SelectiveMixup,

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 
 from behavior.errors import DataError, RecipeError
@@ -29,6 +29,7 @@ from distillation.objectives.objective import ClosedForm, Materials, Need
 
 Features = Float[np.ndarray, "item d_model"]
 Labels = Int[np.ndarray, " item"]
+Chosen = Int[np.ndarray, " chosen"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class DFR(ClosedForm):
         rng = np.random.default_rng(seed)
         strength = self._choose_strength(standard, labels, groups, intercept, rng)
         heads = [
-            _fit(standard[items], labels[items], strength, intercept)
-            for items in (balanced_subsample(groups, rng) for _ in range(self.n_subsamples))
+            _fit(standard, labels, items, strength, intercept)
+            for items in (self.subsample(groups, rng) for _ in range(self.n_subsamples))
         ]
         weight = np.mean([head.weight for head in heads], axis=0) / scale
         bias = np.mean([head.bias for head in heads], axis=0) - weight @ mean
@@ -128,17 +129,24 @@ class DFR(ClosedForm):
     ) -> float:
         order = rng.permutation(len(labels))
         fitted, judged = order[::2], order[1::2]
-        items = fitted[balanced_subsample(groups[fitted], rng)]
+        items = fitted[self.subsample(groups[fitted], rng)]
 
-        def worst_group(strength: float) -> float:
-            head = _fit(features[items], labels[items], strength, intercept)
-            right = head.predict(features[judged]) == labels[judged]
-            return min(right[groups[judged] == g].mean() for g in np.unique(groups[judged]))
+        def quality(strength: float) -> float:
+            head = _fit(features, labels, items, strength, intercept)
+            return self.quality(head.predict(features[judged]) == labels[judged], groups[judged])
 
-        return max(self.strengths, key=worst_group)
+        return max(self.strengths, key=quality)
+
+    def subsample(self, groups: Labels, rng: np.random.Generator) -> Chosen:
+        """[chosen] positions of the items of one fit."""
+        return balanced_subsample(groups, rng)
+
+    def quality(self, right: Bool[np.ndarray, " item"], groups: Labels) -> float:
+        """What the strength is chosen by: the accuracy of the worst group."""
+        return min(right[groups == group].mean() for group in np.unique(groups))
 
 
-def balanced_subsample(groups: Labels, rng: np.random.Generator) -> Int[np.ndarray, " chosen"]:
+def balanced_subsample(groups: Labels, rng: np.random.Generator) -> Chosen:
     """Positions of items, as many of each group as the smallest has.
 
     Raises:
@@ -154,9 +162,17 @@ def balanced_subsample(groups: Labels, rng: np.random.Generator) -> Int[np.ndarr
     return np.concatenate(chosen)
 
 
-def _fit(features: Features, labels: Labels, strength: float, intercept: bool) -> Head:
+def _fit(
+    features: Features, labels: Labels, items: Chosen, strength: float, intercept: bool
+) -> Head:
     """The authors' solver for two classes, which knows no more; its last digits need no care."""
-    two = len(np.unique(labels)) == 2
+    n_classes = len(np.unique(labels))
+    if len(np.unique(labels[items])) < n_classes:
+        raise DataError(
+            f"The {len(items)} items drawn lack a class of the held-out items. "
+            "Raise objective.n_held_out."
+        )
+    two = n_classes == 2
     regression = LogisticRegression(
         C=strength,
         l1_ratio=1.0,
@@ -165,7 +181,7 @@ def _fit(features: Features, labels: Labels, strength: float, intercept: bool) -
         max_iter=2000,
         tol=1e-4 if two else 1e-3,
         random_state=0,
-    ).fit(features, labels)
+    ).fit(features[items], labels[items])
     weight = regression.coef_
     bias = np.broadcast_to(np.asarray(regression.intercept_, dtype=float), len(weight))
     return Head(*_one_row_per_class(weight, bias))
