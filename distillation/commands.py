@@ -18,17 +18,22 @@ Precision = Literal["fp32", "bf16", "fp16"]
 FULL: Precision = "fp32"
 
 
-def run_command(command: str, options: argparse.Namespace) -> int:
-    """Run a command on one thread; what a user can mend becomes one line and exit code 2.
+def run_command(command: str, options: argparse.Namespace, *, computes: bool = True) -> int:
+    """Run a command; what a user can mend becomes one line and exit code 2.
 
     Ctrl-C gives 130. Any other error is a defect of ours and keeps its traceback.
 
     Args:
         command: Module and function, such as `distillation.train_command:run`; imported here.
         options: What the function is given.
+        computes: Whether torch is needed; it is then kept to one thread.
     """
     try:
-        return _on_one_thread(command, options)
+        if computes:
+            _compute_on_one_thread()
+        module, _, function = command.partition(":")
+        code: int = getattr(import_module(module), function)(options)
+        return code
     except CircuitsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -42,17 +47,14 @@ def run_command(command: str, options: argparse.Namespace) -> int:
         return 130
 
 
-def _on_one_thread(command: str, options: argparse.Namespace) -> int:
+def _compute_on_one_thread() -> None:
+    """Models this small are slower on several threads, and the order of sums would differ."""
     import torch  # noqa: PLC0415
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    # Models this small are slower on several threads, and the order of sums would differ.
     torch.set_num_threads(1)
-    module, _, function = command.partition(":")
-    code: int = getattr(import_module(module), function)(options)
-    return code
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -1,18 +1,10 @@
-"""Reads recipes from YAML, strictly.
+"""Reads recipes, strictly: what is unknown, of a wrong type or missing is named with its file."""
 
-A file may build on a sibling with `extends: NAME`: sections are merged key by key, and a section
-whose `name` differs (another objective) replaces the whole. Repeated keys, unknown keys, wrong
-types and missing needs are errors that name the file and the key.
-"""
-
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
-
-import yaml
 
 from behavior.errors import RecipeError
 from distillation.bias_models import BIAS_MODELS
@@ -27,8 +19,8 @@ from distillation.recipe import (
     SelectionRecipe,
     StartRecipe,
 )
+from distillation.recipe_yaml import Section, read_settings, recipe_paths, refuse_unknown
 
-Section = dict[str, object]
 T = TypeVar("T")
 
 _SECTIONS: dict[str, type] = {
@@ -47,9 +39,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: If the file or a setting cannot be used, naming file and key.
     """
-    settings = _read_with_bases(path, ())
-    for override in overrides:
-        settings = _merge(settings, _parse_override(override))
+    settings = read_settings(path, overrides)
     try:
         return _build_recipe(path.stem, settings)
     except RecipeError as error:
@@ -62,73 +52,11 @@ def list_recipes(folder: Path) -> dict[str, Recipe]:
     Raises:
         RecipeError: If the folder holds none, or one of them cannot be used.
     """
-    paths = sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
-    if not paths:
-        raise RecipeError(f"{folder} holds no recipe (NAME.yaml). Give the folder of the recipes.")
-    return {path.stem: load_recipe(path) for path in paths}
-
-
-def _read_with_bases(path: Path, above: tuple[Path, ...]) -> Section:
-    if path in above:
-        raise RecipeError(f"{path}: extends comes back to itself through {above[-1].name}.")
-    settings = _read(path)
-    base = settings.pop("extends", None)
-    if base is None:
-        return settings
-    if not isinstance(base, str):
-        raise RecipeError(f"{path}: extends must be the name of a recipe, got {base!r}.")
-    base_path = path.with_name(f"{base}.yaml")
-    if not base_path.is_file():
-        raise RecipeError(f"{path}: extends names {base!r}, but there is no {base_path}.")
-    return _merge(_read_with_bases(base_path, (*above, path)), settings)
-
-
-def _read(path: Path) -> Section:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except OSError as error:
-        raise RecipeError(
-            f"{path}: cannot be read ({error.strerror}). Give a recipe file."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path}: must hold keys with values, got {type(content).__name__}.")
-    return cast(Section, content)
-
-
-def _parse_override(text: str) -> Section:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise RecipeError(
-            f"Cannot read setting {text!r}. Expected key=value, as optimization.steps=100."
-        )
-    try:
-        setting = yaml.load(value, Loader=_StrictLoader)
-    except yaml.YAMLError:
-        raise RecipeError(f"Cannot read the value of setting {text!r}.") from None
-    for part in reversed(key.split(".")):
-        setting = {part: setting}
-    return cast(Section, setting)
-
-
-def _merge(base: Section, over: Section) -> Section:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and not _renames(old, value):
-            merged[key] = _merge(cast(Section, old), cast(Section, value))
-        else:
-            merged[key] = value
-    return merged
-
-
-def _renames(old: Mapping[object, object], new: Mapping[object, object]) -> bool:
-    return "name" in new and new["name"] != old.get("name")
+    return {path.stem: load_recipe(path) for path in recipe_paths(folder)}
 
 
 def _build_recipe(name: str, settings: Section) -> Recipe:
-    _refuse_unknown(settings, _KEYS, "")
+    refuse_unknown(settings, _KEYS, "")
     sections = {
         key: None if settings.get(key) is None else _build(kind, settings[key], key)
         for key, kind in _SECTIONS.items()
@@ -200,7 +128,7 @@ def _build(kind: type[T], settings: object, where: str) -> T:
     section = cast(Section, settings)
     hints = get_type_hints(kind)
     known = {field.name: field for field in fields(kind)}  # pyright: ignore[reportArgumentType]
-    _refuse_unknown(section, known, f"{where}.")
+    refuse_unknown(section, known, f"{where}.")
     for name, field in known.items():
         if name not in section and field.default is MISSING and field.default_factory is MISSING:
             raise RecipeError(f"{where}.{name} is missing.")
@@ -211,14 +139,6 @@ def _build(kind: type[T], settings: object, where: str) -> T:
         return kind(**values)
     except RecipeError as error:
         raise RecipeError(f"{where}.{error}") from None
-
-
-def _refuse_unknown(
-    section: Section, known: Sequence[str] | Mapping[str, object], prefix: str
-) -> None:
-    for key in section:
-        if key not in known:
-            raise RecipeError(f"{prefix}{key} is unknown. Expected one of: {', '.join(known)}.")
 
 
 def _convert(value: object, kind: object, where: str) -> object:
@@ -264,26 +184,3 @@ def _expect(value: object, kind: type, words: str, where: str) -> object:
 
 def _names(names: Sequence[object] | Mapping[str, object]) -> str:
     return ", ".join(repr(name) for name in names)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses repeated keys, and reads 2e-3 as a number."""
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Hashable, object]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {key!r} is given twice (line {line}).")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"),
-    list("-+0123456789"),
-)

@@ -24,7 +24,10 @@ _EPILOG = """\
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    return run_command("distillation.train_command:run", _parser().parse_args(arguments))
+    options = _parser().parse_args(arguments)
+    if options.list:
+        return run_command("distillation.recipe_yaml:describe_recipes", options, computes=False)
+    return run_command("distillation.train_command:run", options)
 
 
 def _parser() -> argparse.ArgumentParser:

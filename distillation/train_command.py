@@ -7,23 +7,21 @@ from pathlib import Path
 import yaml
 
 from behavior.errors import RecipeError
-from distillation.commands import RECIPES, RUNS
+from distillation.commands import RUNS
 from distillation.folders import run_folder
 from distillation.options import is_first_process, read_run_options
 from distillation.progress import follow
 from distillation.recipe import Recipe
-from distillation.recipe_files import list_recipes, load_recipe
+from distillation.recipe_files import load_recipe
 from distillation.training import train
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train a recipe, list the recipes or show one; returns the exit code.
+    """Train a recipe or show one; returns the exit code.
 
     Raises:
         RecipeError: If an option or the recipe cannot be used, or a model is missing.
     """
-    if options.list:
-        return _list(options.recipe or RECIPES)
     if options.recipe is None:
         raise RecipeError("No recipe was given. Give a file, such as recipes/student.yaml.")
     recipe = load_recipe(options.recipe, options.set)
@@ -45,14 +43,6 @@ def run(options: argparse.Namespace) -> int:
         )
     if is_first_process():
         sys.stdout.write(f"{recipe.name}, seed {options.seed}: {out}\n")
-    return 0
-
-
-def _list(folder: Path) -> int:
-    recipes = list_recipes(folder if folder.is_dir() else folder.parent)
-    width = max(map(len, recipes))
-    for name, recipe in recipes.items():
-        sys.stdout.write(f"{name:{width}}  {recipe.description}\n")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -346,9 +348,23 @@ def test_the_command_line_trains_and_reports(
     assert json.loads((out / "training.json").read_text())["recipe"]["optimization"]["steps"] == 4
 
 
-def test_the_list_has_a_line_for_each_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_has_a_line_for_each_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--list", str(RECIPES)]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(list_recipes(RECIPES))
+    lines = capsys.readouterr().out.splitlines()
+    recipes = list_recipes(RECIPES).values()
+    assert [line.split(maxsplit=1) for line in lines] == [[r.name, r.description] for r in recipes]
+    assert main(["--list", str(tmp_path)]) == 2
+    assert "holds no recipe" in capsys.readouterr().err
+
+
+def test_the_list_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom distillation.train import main\n"
+        "main(['--list', sys.argv[1]])\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(RECIPES)], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

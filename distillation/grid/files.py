@@ -28,7 +28,8 @@ from typing import cast
 from behavior.errors import RecipeError
 from distillation.grid.plan import GridRun, in_order, parse_seeds
 from distillation.recipe import Recipe
-from distillation.recipe_files import Section, _read, _refuse_unknown, load_recipe
+from distillation.recipe_files import load_recipe
+from distillation.recipe_yaml import Section, read_sections, refuse_unknown
 
 Settings = Mapping[str, object]
 
@@ -107,9 +108,9 @@ def load_grid(
     Raises:
         RecipeError: If the file or one of its recipes cannot be used.
     """
-    settings = _read(path)
+    settings = read_sections(path)
     try:
-        _refuse_unknown(settings, _KEYS, "")
+        refuse_unknown(settings, _KEYS, "")
         blocks = list(_read_blocks(settings, seeds))
         common = [f"{key}={json.dumps(value)}" for key, value in _settings(settings, "set").items()]
         folder = path.parent / str(settings.get("folder", "."))
@@ -160,7 +161,7 @@ def _read_block(entry: object, common_seeds: object, seeds: Sequence[int] | None
     if not isinstance(entry, dict):
         raise RecipeError(f"must hold keys with values, got {entry!r}.")
     block = cast(Section, entry)
-    _refuse_unknown(block, _BLOCK_KEYS, "")
+    refuse_unknown(block, _BLOCK_KEYS, "")
     given = seeds if seeds is not None else _seeds(block.get("seeds", common_seeds))
     axes = _settings(block, "variants")
     variants = tuple(_axis(name, axis) for name, axis in axes.items())
