@@ -24,7 +24,11 @@ from distillation.objectives.terms import TERMS, Step, Term
 from distillation.objectives.terms.attention import AttentionTerm
 from distillation.objectives.terms.attention_transfer import AttentionTransferTerm, attention_map
 from distillation.objectives.terms.circuit import CircuitLoss, CircuitTerm
-from distillation.objectives.terms.contrast_effects import contrast_effects, encode_quads
+from distillation.objectives.terms.contrast_effects import (
+    ContrastEffects,
+    contrast_effects,
+    encode_quads,
+)
 from distillation.objectives.terms.hidden import HiddenTerm
 from distillation.objectives.terms.opened import OpenClassifier, even_layers
 from distillation.objectives.terms.relations import RelationsTerm, log_relation
@@ -32,7 +36,7 @@ from distillation.prepare import prepare
 from distillation.recipe import Recipe
 from distillation.recipe_files import load_recipe
 from distillation.training import train
-from patching.models.nodes import Site
+from patching.models.nodes import Activation, Site
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 CHECKPOINTS = RECIPES.parent / "checkpoints"
@@ -242,25 +246,28 @@ def opened_with_quads(seed: int) -> tuple[OpenClassifier, tuple[str, ...], list[
     return opened, task.labels, [task.training_quad(i) for i in range(4)]
 
 
-def test_effects_of_heads_are_those_of_a_small_patch_between_the_cells() -> None:
-    """By hand at a1.h0, half-way between A and C, and N and L, in place of its gradient."""
+@pytest.mark.parametrize(("activation", "place"), [("z", 1), ("mlp_out", 3)])
+def test_effects_of_nodes_are_those_of_a_small_patch_between_the_cells(
+    activation: Activation, place: int
+) -> None:
+    """By hand at a1.h0 and m1, half-way between A and C, and N and L, in place of its gradient."""
     opened, labels, quads = opened_with_quads(3)
     encoded = encode_quads(opened, quads, labels)
-    found = contrast_effects(opened, encoded, labels, steps=1)
-    entry, site = Site(0, "resid_pre"), Site(1, "z")
+    found = contrast_effects(opened, encoded, labels, steps=1, mlps=True)
+    entry, site = Site(0, "resid_pre"), Site(1, activation)
     _, values = opened.run(encoded.batch, [entry, site])
     cells, z = (values[each].detach().unflatten(0, (4, 4)) for each in (entry, site))
     pairs = ((0, 2), (1, 3))
     half = torch.cat([(cells[:, a] + cells[:, b]) / 2 for a, b in pairs])
-    change = torch.cat([z[:, a] - z[:, b] for a, b in pairs])[:, :, 0]
+    change = torch.cat([z[:, a] - z[:, b] for a, b in pairs])
+    if activation == "z":
+        change[:, :, 1:] = 0
     rows = torch.cat([4 * torch.arange(4) + a for a, _ in pairs])
     batch = {name: column[rows] for name, column in encoded.batch.items()}
 
     def margins(size: float) -> Tensor:
         def shift(z: Tensor) -> Tensor:
-            moved = z.clone()
-            moved[:, :, 0] += size * change
-            return moved
+            return z + size * change
 
         with torch.no_grad(), opened.hooks.editing({entry: lambda _: half, site: shift}):
             logits = opened.classifier.logits(batch)
@@ -268,7 +275,7 @@ def test_effects_of_heads_are_those_of_a_small_patch_between_the_cells() -> None
 
     moved = (margins(1e-2) - margins(-1e-2)) / 2e-2
     expected = moved.mean() / found.total_range.clamp(min=1.0)
-    assert found.core[1][0].item() == pytest.approx(expected.item(), rel=2e-2, abs=1e-5)
+    assert found.core[place][0].item() == pytest.approx(expected.item(), rel=2e-2, abs=1e-5)
     assert abs(expected.item()) > 1e-4
 
 
@@ -319,6 +326,36 @@ def test_a_silenced_head_has_no_effect_and_the_circuit_term_says_so() -> None:
     assert before.core[1][0].abs() > 1e-6
     term = CircuitTerm(1.0, shortcut=0.0, quads=4)
     assert evaluate(term, student, teacher, BERT)[0].item() > 0
+
+
+def effects_of(core: Sequence[list[float]], shortcut: Sequence[list[float]]) -> ContrastEffects:
+    sides = (tuple(torch.tensor(row) for row in side) for side in (core, shortcut))
+    return ContrastEffects(*sides, total_range=torch.ones(()))
+
+
+def test_effects_on_the_shortcut_do_not_cancel_and_mlps_are_compared_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two layers of two heads and an MLP each; the term worked out by hand."""
+    student, teacher = (OpenClassifier.of(classifier(BERT, seed)) for seed in (0, 1))
+    none = [[0.0, 0.0], [0.0, 0.0], [0.0], [0.0]]
+    found = {
+        student: effects_of(
+            [[0.2, 0.1], [0.0, 0.0], [0.5], [0.0]], [[0.2, -0.2], [0.0, 0.0], [0.1], [0.0]]
+        ),
+        teacher: effects_of([[0.0, 0.3], [0.0, 0.0], [0.1], [0.0]], none),
+    }
+    monkeypatch.setattr(CircuitLoss, "_effects", lambda _, opened, *args, **kwargs: found[opened])
+    materials = materials_of(student.classifier, BERT)
+
+    def value(term: CircuitTerm) -> float:
+        return term.bind(student, teacher, materials)(Step({}, {}, None)).item()
+
+    shortcut = 3.0 * (0.2**2 + 0.2**2 + 0.1**2)
+    by_head = CircuitTerm(1.0, shortcut=3.0, every=1)
+    by_layer = CircuitTerm(1.0, shortcut=3.0, every=1, match="layers")
+    assert value(by_head) == pytest.approx(0.2**2 + 0.2**2 + 0.4**2 + shortcut)
+    assert value(by_layer) == pytest.approx(0.4**2 + shortcut)
 
 
 def test_training_on_the_circuit_term_alone_brings_the_effects_nearer() -> None:

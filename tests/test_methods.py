@@ -65,6 +65,23 @@ def test_reweighting_is_the_weighted_mean_over_the_weights_of_the_batch() -> Non
     assert loss(Reweighting(), bias=BIAS) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("normalise", "is_unbiased"), [("dataset", True), ("batch", False)])
+def test_weights_of_the_data_set_leave_the_mean_over_batches_what_it_is_over_all_items(
+    materials: Materials, normalise: str, is_unbiased: bool
+) -> None:
+    objective = Reweighting(normalise=normalise)  # pyright: ignore[reportArgumentType]
+    criterion = objective.criterion(materials)
+    batches = torch.arange(len(materials.examples)).unflatten(0, (-1, 20))
+    found = sum(loss_of(criterion, materials, batch).item() for batch in batches) / len(batches)
+    losses, items = at(materials, list(range(len(materials.examples))))
+    signals = materials.signals.take(items)
+    assert signals.bias is not None
+    weights = 1 - signals.bias.gather(-1, signals.labels[:, None]).squeeze(-1).exp()
+    expected = ((weights * losses).sum() / weights.sum()).item()
+    assert (found == pytest.approx(expected, rel=1e-4)) is is_unbiased
+    assert objective.to_json() == ({"normalise": "dataset"} if is_unbiased else {})
+
+
 def test_a_batch_that_the_bias_model_knows_entirely_has_no_weight_and_no_loss() -> None:
     sure = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).log()
     assert loss(Reweighting(), bias=sure) == 0

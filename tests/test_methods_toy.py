@@ -54,6 +54,7 @@ def test_plain_training_fails_on_the_toy(plain: Classifier) -> None:
     [
         ("resampling", {}),
         ("reweighting", {}),
+        ("reweighting", {"normalise": "dataset"}),
         ("group-dro", {}),
         ("balanced-sampling", {}),
         ("learned-mixin", {}),

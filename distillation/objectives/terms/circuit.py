@@ -1,14 +1,15 @@
-"""Circuit-guided distillation: the student's heads shall do to the margin what the teacher's do.
+"""Circuit-guided distillation: the student's nodes shall do to the margin what the teacher's do.
 
-At every k-th step some training quads are drawn and both networks' effects of heads are estimated
-on them (`contrast_effects`). The term is
+At every k-th step some training quads are drawn and both networks' effects of heads and MLPs are
+estimated on them (`contrast_effects`). The term is
 
-    sum over heads of (core effect of the student's head - core effect of its teacher's)^2
-    + shortcut * sum over heads of (shortcut effect of the student's head)^2
+    sum over nodes of (core effect of the student's node - core effect of its teacher's)^2
+    + shortcut * sum over nodes of (shortcut effect of the student's node)^2
 
 with effects as shares of each model's own total range, the teacher's without gradients. Heads can
 be compared one by one where the student starts from the teacher's layers; where nothing aligns
-them, `match: layers` compares the sums of layers.
+them, `match: layers` compares the sums of a layer's heads. The effects on the shortcut have
+nothing to be aligned with, and are squared head by head: in a sum they could cancel.
 
 The term sees all four cells of training quads, and their labels through the teacher and the
 direction of the margin, which the training items alone do not show. Its control is therefore not
@@ -32,7 +33,7 @@ from distillation.objectives.terms.contrast_effects import (
     contrast_effects,
     encode_quads,
 )
-from distillation.objectives.terms.opened import OpenClassifier, pair_rows
+from distillation.objectives.terms.opened import OpenClassifier, RowPairs, Rows, pair_rows
 from distillation.objectives.terms.term import Step, Term, TermLoss, equal_sizes
 from distillation.remedies import KnowsTrainingQuads
 
@@ -44,7 +45,8 @@ class CircuitTerm(Term):
     Attributes:
         weight: Factor on the term.
         layers: Layer of the teacher for each layer of the student; see `pair_rows`.
-        match: Whether heads are compared one by one, or the sums of layers.
+        nodes: Whether MLPs are nodes beside the heads; a ResNet has none.
+        match: Whether the core effects of heads are compared one by one, or the sums of layers.
         shortcut: Factor on the effects on the shortcut within the term.
         quads: How many quads are drawn.
         steps: Points between two cells at which gradients are taken.
@@ -52,6 +54,7 @@ class CircuitTerm(Term):
     """
 
     layers: tuple[int, ...] | None = None
+    nodes: Literal["heads", "heads+mlps"] = "heads+mlps"
     match: Literal["heads", "layers"] = "heads"
     shortcut: float = 1.0
     quads: int = 8
@@ -85,8 +88,15 @@ class CircuitTerm(Term):
                 f"The student has {student.rows[0].n_heads} heads, the teacher "
                 f"{teacher.rows[0].n_heads}. Set the term's match to layers."
             )
-        places = tuple((student.rows.index(a), teacher.rows.index(b)) for a, b in pairs)
-        return CircuitLoss(self, student, teacher, places, materials)
+        places = _places(pairs, student.rows, teacher.rows)
+        if self.nodes == "heads+mlps" and student.mlp_rows:
+            ours, theirs = student.mlp_rows, teacher.mlp_rows
+            pairs = pair_rows(student, teacher, ours, theirs, self.layers)
+            places += [
+                (len(student.rows) + a, len(teacher.rows) + b)
+                for a, b in _places(pairs, ours, theirs)
+            ]
+        return CircuitLoss(self, student, teacher, tuple(places), materials)
 
 
 class CircuitLoss(TermLoss):
@@ -120,11 +130,9 @@ class CircuitLoss(TermLoss):
             return torch.zeros((), device=self.calls.device)
         ours = self._effects(self.student, call, differentiable=True)
         theirs = self._effects(self.teacher, call, differentiable=False)
-        core = [
-            (a - b).square().sum()
-            for a, b in self._paired(self._by_match(ours.core), self._by_match(theirs.core))
-        ]
-        shortcut = [row.square().sum() for row in self._by_match(ours.shortcut)]
+        mine, other = self._by_match(ours.core), self._by_match(theirs.core)
+        core = [(mine[a] - other[b]).square().sum() for a, b in self.places]
+        shortcut = [row.square().sum() for row in ours.shortcut]
         return torch.stack(core).sum() + self.term.shortcut * torch.stack(shortcut).sum()
 
     def _effects(
@@ -140,13 +148,14 @@ class CircuitLoss(TermLoss):
             encoded,
             self.task.labels,
             steps=self.term.steps,
+            mlps=self.term.nodes == "heads+mlps",
             differentiable=differentiable,
         )
 
     def _by_match(self, rows: RowEffects) -> tuple[Tensor, ...]:
         return rows if self.term.match == "heads" else tuple(row.sum()[None] for row in rows)
 
-    def _paired(
-        self, ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]
-    ) -> list[tuple[Tensor, Tensor]]:
-        return [(ours[a], theirs[b]) for a, b in self.places]
+
+def _places(pairs: RowPairs, ours: Rows, theirs: Rows) -> list[tuple[int, int]]:
+    """Where the rows of each pair stand in their models."""
+    return [(ours.index(mine), theirs.index(other)) for mine, other in pairs]

@@ -1,11 +1,11 @@
-"""First-order effects of heads on the two contrasts of quads, as functions that can be trained.
+"""First-order effects of nodes on the two contrasts of quads, as functions that can be trained.
 
 For each pair of cells of a quad, the effect of a head is the change of its z between them times the
 gradient of the margin at z, summed over positions and channels: to first order, by how much the
-margin moves with this head alone. The core contrast has the pairs (A, C) and (N, L), the shortcut
-contrast (A, N) and (C, L). Effects are means over quads, divided by the model's own total range,
-the mean of margin(A) - margin(L). Swapping label and foil, and so A with L and N with C, leaves
-them as they are.
+margin moves with this head alone. That of an MLP is the same with its output. The core contrast has
+the pairs (A, C) and (N, L), the shortcut contrast (A, N) and (C, L). Effects are means over quads,
+divided by the model's own total range, the mean of margin(A) - margin(L). Swapping label and foil,
+and so A with L and N with C, leaves them as they are.
 
 The gradient is the mean of those at m points between the two cells, at which the embeddings are
 (k - 1/2) / m of the way (EAP-IG on inputs, Hanna et al. 2024, https://arxiv.org/abs/2403.17806).
@@ -39,16 +39,17 @@ LEAST_RANGE = 1.0
 _PAIRS = ((0, 2), (1, 3), (0, 1), (2, 3))
 """Places in A, N, C, L: two pairs of the core contrast, two of the shortcut contrast."""
 
-RowEffects = tuple[Float[Tensor, " head"], ...]
+RowEffects = tuple[Float[Tensor, " _"], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ContrastEffects:
-    """Effects of every head, as shares of the model's total range.
+    """Effects of every node, as shares of the model's total range.
 
     Attributes:
-        core: For each row of heads, [head] effect on the core contrast.
-        shortcut: For each row of heads, [head] effect on the shortcut contrast.
+        core: For each row of heads, [head] effect on the core contrast; then, if they were asked
+            for, [1] that of each MLP.
+        shortcut: The same on the shortcut contrast.
         total_range: Mean of margin(A) - margin(L), in logits, not clipped.
     """
 
@@ -94,18 +95,21 @@ def contrast_effects(
     labels: Sequence[str],
     *,
     steps: int = 5,
+    mlps: bool = False,
     differentiable: bool = False,
 ) -> ContrastEffects:
-    """Effects of every head of a network on both contrasts of these quads.
+    """Effects of every head of a network on both contrasts of these quads, and of every MLP.
 
     Args:
         opened: The network.
         quads: As the network takes them.
         labels: Of the task, the columns that the quads name.
         steps: Number of points between two cells at which gradients are taken.
+        mlps: Whether MLPs are nodes too.
         differentiable: Whether the effects can be trained on.
     """
     sites = [row.site("z") for row in opened.rows]
+    sites += [row.site("mlp_out") for row in opened.mlp_rows if mlps]
     entries = [row.site("resid_pre") for row in opened.rows if row.enters]
     readout = read_labels(opened.classifier.classes, labels)
     with torch.enable_grad(), _evaluating(opened.classifier.model), sdpa_kernel(SDPBackend.MATH):
@@ -152,11 +156,12 @@ class _Between:
         return shares * cells[self.clean] + (1 - shares) * cells[self.corrupted]
 
     def effects(
-        self, z: Tensor, slopes: Tensor
-    ) -> tuple[Float[Tensor, " head"], Float[Tensor, " head"]]:
-        """Of one row, on the core and on the shortcut, in logits."""
-        change = z[self.clean] - z[self.corrupted]
-        pairs = (change * slopes).sum((1, 3)).unflatten(0, (len(_PAIRS), -1)).mean(1)
+        self, values: Tensor, slopes: Tensor
+    ) -> tuple[Float[Tensor, " node"], Float[Tensor, " node"]]:
+        """Of a row of heads or of an MLP, on the core and on the shortcut, in logits."""
+        moved = (values[self.clean] - values[self.corrupted]) * slopes
+        by_node = moved if moved.ndim == 4 else moved[:, :, None]
+        pairs = by_node.sum((1, 3)).unflatten(0, (len(_PAIRS), -1)).mean(1)
         return pairs[:2].mean(0), pairs[2:].mean(0)
 
 

@@ -56,6 +56,11 @@ class OpenClassifier:
         last = {(own_stack(row.stack), row.index): row for row in self.rows}
         return tuple(last.values())
 
+    @property
+    def mlp_rows(self) -> Rows:
+        """The rows that an MLP follows."""
+        return tuple(row for row in self.rows if row.mlp is not None)
+
     def run(
         self, batch: Batch, sites: Iterable[Site], model: nn.Module | None = None
     ) -> tuple[Float[Tensor, "batch n_classes"], Mapping[Site, Tensor]]:
