@@ -23,6 +23,7 @@ from transformers.trainer_callback import (
     EarlyStoppingCallback,
     PrinterCallback,
     ProgressCallback,
+    TrainerCallback,
 )
 
 from behavior.errors import RecipeError
@@ -51,8 +52,8 @@ class ObjectiveTrainer(Trainer):
         selection: Which checkpoint the model has at the end.
 
     Raises:
-        RecipeError: If several processes are to train a criterion that has a state of its own, or
-            the task cannot be measured as the selection needs it.
+        RecipeError: If batches are to be split for a criterion that cannot be, or the task cannot
+            be measured as the selection needs it.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ObjectiveTrainer(Trainer):
         progress: Progress | None = None,
         selection: SelectionRecipe | None = None,
     ) -> None:
-        _refuse_state_in_several_processes(criterion)
+        _refuse_parts(criterion, args.gradient_accumulation_steps)
         rule = selection or SelectionRecipe()
         data = IndexedInputs(materials.inputs)
         super().__init__(
@@ -78,6 +79,8 @@ class ObjectiveTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
+        # The trainer forgets the gradients of the model alone.
+        self.add_callback(_ForgetGradients(criterion))
         if rule.patience is not None:
             self.add_callback(EarlyStoppingCallback(rule.patience))
         classifier = self._classifier = materials.classifier
@@ -116,8 +119,6 @@ class ObjectiveTrainer(Trainer):
         own = [weight for weight in self.criterion.parameters() if weight.requires_grad]
         if is_new and own:
             optimizer.add_param_group({"params": own, "weight_decay": 0.0})
-            # The trainer forgets the gradients of the model alone.
-            optimizer.register_step_post_hook(lambda *_: self.criterion.zero_grad())
         return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -226,7 +227,25 @@ def _checkpointing(selection: SelectionRecipe, save_steps: int) -> dict[str, Any
     }
 
 
-def _refuse_state_in_several_processes(criterion: Criterion) -> None:
+class _ForgetGradients(TrainerCallback):
+    """Clears the gradients of a criterion's own weights after each update.
+
+    Also after one that half precision skips because a gradient is infinite: else it would stay so.
+    """
+
+    def __init__(self, criterion: Criterion) -> None:
+        self._criterion = criterion
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self._criterion.zero_grad()
+
+
+def _refuse_parts(criterion: Criterion, n_parts: int) -> None:
+    if n_processes() * n_parts > 1 and not criterion.is_mean:
+        raise RecipeError(
+            "The objective is no mean over the items of a batch, so that a batch in parts would "
+            "be another loss. Train it with one process, without --accumulate."
+        )
     if n_processes() > 1 and criterion.state_dict():
         raise RecipeError(
             "The objective trains or remembers something beside the model, which several "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from distillation.progress import follow
 from distillation.recipe import Recipe, SelectionRecipe
 from distillation.recipe_files import load_recipe
 from distillation.train import main
+from distillation.trainer import ObjectiveTrainer
 from distillation.training import train
 from distillation.validation import Selection
 
@@ -86,6 +88,41 @@ def test_accumulated_parts_make_the_same_step(plain: Path, tmp_path: Path) -> No
     out = train(tiny(), 0, tmp_path / "run", options=RunOptions(accumulate=4))
     assert 0 < distance(plain, out) <= 1e-5
     assert record(out)["run"]["accumulate"] == 4 and record(plain)["run"]["accumulate"] == 1
+
+
+@pytest.mark.parametrize("objective", ["{name: reweighting}", "{name: self-debiasing}"])
+def test_a_loss_that_is_no_mean_over_items_is_not_taken_in_parts(
+    objective: str, tmp_path: Path
+) -> None:
+    recipe = tiny(f"objective={objective}", "bias_model=overlap-counts")
+    with pytest.raises(RecipeError, match="no mean over the items of a batch"):
+        train(recipe, 0, tmp_path / "run", options=RunOptions(accumulate=2))
+    assert not (tmp_path / "run").exists()
+    by_dataset = tiny(
+        "objective={name: reweighting, normalise: dataset}", "bias_model=overlap-counts"
+    )
+    whole, parts = (
+        train(by_dataset, 0, tmp_path / f"in-{n}", options=RunOptions(accumulate=n)) for n in (1, 2)
+    )
+    assert 0 < distance(whole, parts) <= 1e-5
+
+
+def test_a_skipped_update_leaves_no_gradients_of_a_criterion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with fp16, which skips an update whose gradients are infinite."""
+    seen: list[bool] = []
+    original = ObjectiveTrainer.training_step
+
+    def look(self: ObjectiveTrainer, *args: object, **kwargs: object) -> object:
+        seen.append(all(weight.grad is None for weight in self.criterion.parameters()))
+        return original(self, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(ObjectiveTrainer, "training_step", look)
+    monkeypatch.setattr(AcceleratedOptimizer, "step", lambda *_: None)
+    recipe = tiny("objective={name: learned-mixin}", "bias_model=overlap-counts")
+    train(recipe.with_steps(3), 0, tmp_path / "run")
+    assert seen == [True, True, True]
 
 
 def test_half_precision_trains_weights_of_full_precision(plain: Path, tmp_path: Path) -> None:

@@ -99,6 +99,14 @@ class Criterion(nn.Module, ABC):
         """
         ...
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is the mean of those of its parts, so that it can be split.
+
+        It is not where earlier batches are counted or remembered.
+        """
+        return next(self.buffers(), None) is None
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -160,6 +168,11 @@ class LogitObjective(SteppedObjective):
         """Mean loss of a batch, in nats."""
         ...
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is the mean of those of its parts."""
+        return True
+
     def criterion(self, materials: Materials) -> Criterion:
         """The loss of the logits; nothing is trained beside the model."""
         return LogitCriterion(self, materials.classifier)
@@ -176,3 +189,8 @@ class LogitCriterion(Criterion):
     def forward(self, model: nn.Module, inputs: Batch, signals: Signals) -> Float[Tensor, ""]:
         """Mean loss of a batch, in nats."""
         return self.objective.loss(self.logits(inputs, model), signals)
+
+    @property
+    def is_mean(self) -> bool:
+        """As the objective says."""
+        return self.objective.is_mean

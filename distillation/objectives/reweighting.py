@@ -37,6 +37,11 @@ class Reweighting(LogitObjective):
     normalise: Literal["batch", "dataset"] = "batch"
     needs: ClassVar[frozenset[Need]] = frozenset({"bias_model"})
 
+    @property
+    def is_mean(self) -> bool:
+        """Not over the weights of a batch: its parts have other ones."""
+        return self.normalise == "dataset"
+
     def criterion(self, materials: Materials) -> Criterion:
         """The loss with its divisor."""
         if self.normalise == "batch":

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from behavior.errors import RecipeError
-from distillation.data import Batch
+from distillation.data import Batch, EncodedInputs
 from distillation.objectives.objective import Criterion, LogitObjective, Materials, Signals
 from distillation.objectives.terms import Step, Term, TermLoss
 from distillation.objectives.terms.opened import OpenClassifier
-from distillation.teachers import Teacher, require_same_tokens
+from distillation.teachers import N_ASKED, Teacher, check_answers, require_same_tokens
 
 
 class TaughtCriterion(Criterion):
@@ -30,7 +30,8 @@ class TaughtCriterion(Criterion):
         online: Whether the teachers' logits come from here, and not from the signals.
 
     Raises:
-        CircuitsError: If a term cannot be taken between these networks.
+        CircuitsError: If a term cannot be taken between these networks, or the classes of a
+            teacher that is asked here have wrong names.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class TaughtCriterion(Criterion):
         self.student = OpenClassifier.of(materials.classifier) if terms else None
         self.classifier = materials.classifier
         self.teachers = _open_teachers(materials, several=not terms)
+        for asked in self.teachers if online else ():
+            asked.check_names(materials)
         self.weights = [term.weight for term in terms]
         self.terms = nn.ModuleList()
         if self.student is not None:
@@ -55,6 +58,11 @@ class TaughtCriterion(Criterion):
             self.terms.extend(term.bind(self.student, teacher, materials) for term in terms)
             if any(loss.student_sites for loss in self._losses):
                 self.teachers[0].require_same_positions(materials)
+
+    @property
+    def is_mean(self) -> bool:
+        """As the objective and the terms say."""
+        return self.objective.is_mean and super().is_mean
 
     @property
     def _losses(self) -> list[TermLoss]:
@@ -96,6 +104,14 @@ class _AskedTeacher:
     def __init__(self, teacher: Teacher, materials: Materials) -> None:
         self.teacher = teacher
         self.encoded = teacher.encode([example.input for example in materials.examples])
+
+    def check_names(self, materials: Materials) -> None:
+        """Refuse a teacher whose answers to some of the items fit other names of its classes."""
+        n, rng = len(self.encoded), torch.Generator().manual_seed(0)
+        items = torch.randperm(n, generator=rng)[:N_ASKED]
+        answers = self.teacher.predict(EncodedInputs(self.encoded.take(items)))
+        labels = materials.signals.labels[items]
+        check_answers(self.teacher.name, answers, labels, self.teacher.readout)
 
     def require_same_positions(self, materials: Materials) -> None:
         """Refuse a tokenizer that cuts the items otherwise than the student's."""
