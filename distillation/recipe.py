@@ -10,7 +10,7 @@ from typing import Literal
 
 from behavior.errors import RecipeError
 from distillation.checks import require
-from distillation.families import ModelRecipe
+from distillation.families import ModelRecipe, PretrainedRecipe
 from distillation.objectives import ClosedForm, Need, Objective, objective_name
 from distillation.remedies import AugmentRecipe
 
@@ -193,16 +193,19 @@ class Recipe:
     selection: SelectionRecipe = SelectionRecipe()
 
     def __post_init__(self) -> None:
+        is_pretrained = isinstance(self.model, PretrainedRecipe)
         given: dict[Need, object] = {
             "teacher": self.teacher,
             "bias_model": self.bias_model,
             "start": self.start,
+            "trained weights": self.start or (True if is_pretrained else None),
             "groups": "known by the task",
         }
         label = objective_name(self.objective)
         for need in sorted(self.objective.needs):
             if given[need] is None:
-                raise RecipeError(f"{need} is missing: objective {label!r} needs it.")
+                key = "start" if need == "trained weights" else need
+                raise RecipeError(f"{key} is missing: objective {label!r} needs it.")
         for spare in ("teacher", "bias_model"):
             if given[spare] is not None and spare not in self.objective.needs:
                 raise RecipeError(f"{spare} is given, but objective {label!r} has no use for it.")

@@ -18,6 +18,7 @@ from distillation.evidence import (
     outside,
 )
 from distillation.evidence.__main__ import main
+from distillation.evidence.choice import Choice
 from distillation.evidence.claims import agreements, claim_differences, type_accuracies
 from distillation.evidence.figures import evidence_figures
 from distillation.evidence.measured import CLAIM_MEASURES, Measured
@@ -174,15 +175,28 @@ def test_unfinished_and_foreign_folders_are_left_out(runs: Path, tmp_path: Path)
 def test_seeds_and_recipes_narrow_what_is_gathered(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert [folder.name for folder in finished_folders(runs, seeds=[1, 5])] == ["seed-1"]
-    assert len(finished_folders(runs, ["student-plain"], [0, 1])) == 2
+    assert [folder.name for folder in finished_folders(runs, Choice(seeds=[1, 5]))] == ["seed-1"]
+    assert len(finished_folders(runs, Choice(["student-plain"], [0, 1]))) == 2
     with pytest.raises(ResultError, match="none of the recipes and seeds asked for"):
-        finished_folders(runs, ["student-plain"], [7])
+        finished_folders(runs, Choice(["student-plain"], [7]))
     command = [str(runs), "--out", str(tmp_path / "evidence"), "--quads", "20", "--seeds", "1"]
     assert main(command) == 0
     assert "1 runs measured, 0 missing" in capsys.readouterr().out
     assert main([*command[:-1], "one"]) == 2
     assert "Cannot read 'one' as seeds" in capsys.readouterr().err
+
+
+def test_the_runs_of_a_grid_are_measured_or_missing(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(f"folder: {RECIPES}\nseeds: 1-2\nruns:\n  - recipes: [student-plain]\n")
+    out = tmp_path / "evidence"
+    assert main([str(runs), "--grid", str(grid), "--out", str(out), "--quads", "20"]) == 0
+    assert "1 runs measured, 1 missing" in capsys.readouterr().out
+    text = (out / "evidence.md").read_text()
+    assert "| student-plain | 2 | not run | nobody has begun it |" in text
+    assert "| student-plain | 0 |" not in text
 
 
 def test_gathering_reports_each_run(runs: Path) -> None:
@@ -328,8 +342,8 @@ def test_every_run_of_a_grid_is_in_the_tables_failures_with_their_reason(tmp_pat
         ("teacher", 1, "measured"),
     ]
     assert found[3].reason == "the loss is nan at step 3"
-    assert [x.recipe for x in run_states(tmp_path, [], {}, ["begun"])] == ["begun"]
-    assert [x.recipe for x in run_states(tmp_path, [], {}, seeds=[4])] == ["begun"]
+    assert [x.recipe for x in run_states(tmp_path, [], {}, Choice(["begun"]))] == ["begun"]
+    assert [x.recipe for x in run_states(tmp_path, [], {}, Choice(seeds=[4]))] == ["begun"]
 
 
 def test_the_tables_are_written_as_csv_html_and_latex(

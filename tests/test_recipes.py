@@ -163,6 +163,12 @@ def test_an_absent_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
         list_recipes(tmp_path)
 
 
+def test_a_product_of_experts_may_start_from_a_pretrained_network() -> None:
+    settings = ["objective={name: product-of-experts}", "bias_model=overlap-regression"]
+    recipe = load_recipe(RECIPES / "minilm" / "teacher-plain.yaml", settings)
+    assert recipe.start is None and recipe.parents == ()
+
+
 @pytest.mark.parametrize("setting", ["steps", "=3", "optimization.steps=[", "optimization.tseps=3"])
 def test_a_setting_that_cannot_be_used_is_refused(base: Path, setting: str) -> None:
     with pytest.raises(RecipeError, match=r"setting|tseps"):

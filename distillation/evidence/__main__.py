@@ -30,7 +30,7 @@ from distillation.evidence import N_QUADS, QUADS_SEED
 _EPILOG = """\
   python -m distillation.evidence runs --out runs/evidence
   python -m distillation.evidence runs --task digits --recipes vit-teacher,vit-student
-  python -m distillation.evidence runs --seeds 40-42 --out runs/three-seeds
+  python -m distillation.evidence runs --grid recipes/grids/remedies.yaml --seeds 40-42
   python -m distillation.evidence --check runs/student/seed-25
   python -m distillation.evidence runs --task hans-quads --examples hans.txt --labelled snli.tsv
 """
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, help="the same")
     parser.add_argument("--recipes", help="names, separated by commas (default all there are)")
     parser.add_argument("--seeds", help="of the runs, as 20-24 or 1,2,3 (default all there are)")
+    parser.add_argument(
+        "--grid", type=Path, metavar="FILE", help="the runs of a grid file; tells the missing ones"
+    )
     parser.add_argument("--task", default="nli-overlap", help="source of the test quads")
     parser.add_argument("--examples", type=Path, metavar="FILE", help="file that the task reads")
     parser.add_argument(

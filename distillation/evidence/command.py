@@ -9,6 +9,7 @@ from behavior.errors import ResultError
 from behavior.examples import Task
 from behavior.tasks import load_task, open_examples
 from distillation.commands import RUNS
+from distillation.evidence.choice import Choice
 from distillation.evidence.gathering import (
     finished_folders,
     keep_retention,
@@ -22,6 +23,7 @@ from distillation.evidence.roles import families, in_reading_order, median_seed
 from distillation.evidence.sheets import make_sheets, render_sheets_markdown, write_sheets
 from distillation.evidence.states import MEASURED, run_states
 from distillation.evidence.tables import intervals, read_intervals, write_intervals, write_runs
+from distillation.grid.files import load_grid
 from distillation.grid.plan import parse_seeds
 
 
@@ -35,14 +37,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _gather(options: argparse.Namespace) -> int:
-    names = None if options.recipes is None else options.recipes.split(",")
-    seeds = None if options.seeds is None else parse_seeds(options.seeds)
-    folder = _runs_folder(options)
-    folders = finished_folders(folder, names, seeds)
+    folder, choice = _runs_folder(options), _choice(options)
+    folders = finished_folders(folder, choice)
     data = _data(options)
     measured, unmeasured = measure_folders(folders, data, _write_line)
     keys = [(one.run.recipe, one.run.seed) for one in measured]
-    states = run_states(folder, keys, unmeasured, names, seeds)
+    states = run_states(folder, keys, unmeasured, choice)
     runs = keep_retention(measured)
     order = in_reading_order({run.recipe for run in runs})
     found = intervals(sorted(runs, key=lambda run: order.index(run.recipe)))
@@ -61,6 +61,13 @@ def _gather(options: argparse.Namespace) -> int:
             name = f", {family.removesuffix('-')}" if family else ""
             _write_line(f"seed of the median erosion of the spurious share{name}: {seed}")
     return 0
+
+
+def _choice(options: argparse.Namespace) -> Choice:
+    recipes = None if options.recipes is None else options.recipes.split(",")
+    seeds = None if options.seeds is None else parse_seeds(options.seeds)
+    plan = None if options.grid is None else load_grid(options.grid, seeds=seeds)
+    return Choice(recipes, seeds, None if plan is None else [run.key for run in plan])
 
 
 def _runs_folder(options: argparse.Namespace) -> Path:

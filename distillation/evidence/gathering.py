@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from behavior.errors import CircuitsError, ResultError
 from behavior.examples import CELLS
+from distillation.evidence.choice import ALL, Choice
 from distillation.evidence.claims import trios_of
 from distillation.evidence.measured import HeldOutData, Measured, measure_folder
 from distillation.evidence.roles import with_retention
@@ -19,27 +20,21 @@ from distillation.grid.plan import Key
 Report = Callable[[str], None]
 
 
-def finished_folders(
-    runs: Path, recipes: Sequence[str] | None = None, seeds: Sequence[int] | None = None
-) -> list[Path]:
-    """Finished trainings among the runs, of some recipes or seeds only if they are named.
+def finished_folders(runs: Path, choice: Choice = ALL) -> list[Path]:
+    """Finished trainings among the runs, those of a choice.
 
     Raises:
         ResultError: If there are none.
     """
     records = sorted(runs.glob(f"*/seed-*/{RECORD}"))
     keys = {record.parent: _key(record.parent) for record in records if _has_seed(record.parent)}
-    chosen = [
-        folder
-        for folder, (recipe, seed) in keys.items()
-        if (recipes is None or recipe in recipes) and (seeds is None or seed in seeds)
-    ]
+    chosen = [folder for folder, key in keys.items() if key in choice]
     if not keys:
         raise ResultError(f"{runs} holds no finished training. Run distillation.grid first.")
     if not chosen:
         raise ResultError(
             f"{runs} holds finished trainings, but none of the recipes and seeds asked for. "
-            "Leave --recipes or --seeds out to take all."
+            "Leave --recipes, --seeds and --grid out to take all."
         )
     return chosen
 

@@ -1,9 +1,10 @@
 """Which runs there are and which are missing, with the reason: failures are evidence too."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillation.evidence.choice import ALL, Choice
 from distillation.grid.plan import Key
 from distillation.grid.states import GRIDS, read_states
 
@@ -31,17 +32,15 @@ def run_states(
     runs: Path,
     measured: Iterable[Key],
     unmeasured: Mapping[Key, str],
-    recipes: Collection[str] | None = None,
-    seeds: Collection[int] | None = None,
+    choice: Choice = ALL,
 ) -> list[RunStatus]:
-    """Every run that stands in a folder, was begun there, or was asked for by a grid.
+    """Every run that stands in a folder, was begun there, or was asked for.
 
     Args:
         runs: Folder of the runs.
         measured: Those that were measured.
         unmeasured: Why others that stand could not be measured.
-        recipes: Those that count; None counts all.
-        seeds: Those that count; None counts all.
+        choice: Those that count; what it asks for and nobody has begun is told as missing.
     """
     found = {key: RunStatus(*key, MEASURED) for key in measured}
     for key, reason in unmeasured.items():
@@ -55,11 +54,9 @@ def run_states(
                 found.setdefault(key, RunStatus(*key, "unfinished", "the grid has not trained it"))
     for key in _begun(runs):
         found.setdefault(key, RunStatus(*key, "unfinished", "the training was interrupted"))
-    chosen = [
-        status
-        for status in found.values()
-        if (recipes is None or status.recipe in recipes) and (seeds is None or status.seed in seeds)
-    ]
+    for key in choice.asked or ():
+        found.setdefault(key, RunStatus(*key, "not run", "nobody has begun it"))
+    chosen = [status for key, status in found.items() if key in choice]
     return sorted(chosen, key=lambda status: (status.recipe, status.seed))
 
 

@@ -26,7 +26,8 @@ from behavior.examples import Example, Task
 from distillation.classifier import Classifier
 from distillation.data import Batch, EncodedInputs
 
-Need = Literal["teacher", "bias_model", "start", "groups"]
+Need = Literal["teacher", "bias_model", "start", "trained weights", "groups"]
+"""What a recipe must have; trained weights come from a start or from a pretrained network."""
 
 
 @dataclass(frozen=True, slots=True)

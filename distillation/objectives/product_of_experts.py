@@ -3,7 +3,7 @@
 The model is trained together with the bias model and used alone: what the bias model already
 explains leaves no gradient, so the model learns the rest. From scratch that starves it of
 gradients (in the bundled setting it then never learns the core feature), so a recipe must start
-from a model that was trained plainly.
+from a model that was trained plainly, or take a pretrained network as the paper does.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from distillation.objectives.objective import LogitObjective, Need, Signals
 class ProductOfExperts(LogitObjective):
     """Cross-entropy of the normalised product of the model's and the bias model's probabilities."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"bias_model", "start"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"bias_model", "trained weights"})
 
     def loss(self, logits: Float[Tensor, "batch n_classes"], signals: Signals) -> Float[Tensor, ""]:
         """Mean cross-entropy of the product, in nats."""
