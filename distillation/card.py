@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from distillation.families import ModelRecipe, PretrainedRecipe, T5Recipe
 from distillation.recipe import BiasModelRecipe, Recipe
 
 _CARD = """---
 license: mit
 library_name: transformers
-pipeline_tag: {pipeline}
-tags: [debiasing, distillation, interpretability]
+{pipeline}tags: [debiasing, distillation, interpretability]
 ---
 
 # {name}, seed {seed}
@@ -49,6 +49,19 @@ _USE = {
     model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     logits = model(**tokenizer(premise, hypothesis, return_tensors="pt")).logits""",
+    "words": """    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    model = AutoModelForSeq2SeqLM.from_pretrained(FOLDER)
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+    inputs = tokenizer(premise, hypothesis, return_tensors="pt")
+    start = torch.tensor([[model.config.decoder_start_token_id]])
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    words = tokenizer(text_target=names, add_special_tokens=False)["input_ids"]
+    first_tokens = [word[0] for word in words]
+    logits = model(**inputs, decoder_input_ids=start).logits[:, 0, first_tokens]
+
+The model answers with a word: the logit of a class is that of the first token of its name at the
+first step of the decoder. It has no classification head.""",
     "image": """    from transformers import AutoImageProcessor, AutoModelForImageClassification
     model = AutoModelForImageClassification.from_pretrained(FOLDER)
     processor = AutoImageProcessor.from_pretrained(FOLDER)
@@ -73,21 +86,22 @@ def model_card(
     settings = recipe.to_json()["objective"]
     assert isinstance(settings, dict)
     objective = ", ".join(str(v) if k == "name" else f"{k} {v}" for k, v in settings.items())
-    start = recipe.start
+    answers = "words" if _answers_with_words(recipe.model) else recipe.model.reads
+    # No pipeline reads label words, and the one for classes would draw a random head.
+    pipeline = "" if answers == "words" else f"pipeline_tag: {recipe.model.reads}-classification\n"
     return _CARD.format(
         name=recipe.name,
         seed=seed,
         description=recipe.description,
         task=recipe.data.task,
-        pipeline=f"{recipe.model.reads}-classification",
+        pipeline=pipeline,
         content={"text": "words", "image": "images"}[recipe.model.reads],
-        use=_USE[recipe.model.reads],
+        use=_USE[answers],
         architecture=recipe.model.architecture,
         classes=", ".join(recipe.model.classes),
-        objective=objective
-        + (f", bias model {_bias(recipe.bias_model)}" if recipe.bias_model else ""),
+        objective=objective + _bias(recipe.bias_model),
         teacher="none" if not recipe.teachers else f"`{'`, `'.join(recipe.teachers)}`, seed {seed}",
-        start="fresh weights" if start is None else _start(start.recipe, start.layers),
+        start=_start(recipe),
         items=", ".join(f"{n} {cell}" for cell, n in cells.items()),
         steps=recipe.optimization.steps,
         batch_size=recipe.optimization.batch_size,
@@ -97,12 +111,21 @@ def model_card(
     )
 
 
+def _answers_with_words(model: ModelRecipe) -> bool:
+    return isinstance(model, T5Recipe | PretrainedRecipe) and model.head == "label-words"
+
+
 def _bias(bias: BiasModelRecipe | None) -> str:
     if bias is None:
         return ""
     source = bias.recipe or bias.path
-    return f", bias model {bias.name}" + ("" if source is None else f" `{source}`")
+    return f", bias model {bias.name if source is None else f'`{source}`'}"
 
 
-def _start(recipe: str, layers: tuple[int, ...] | None) -> str:
-    return f"`{recipe}`" + ("" if layers is None else f", layers {', '.join(map(str, layers))}")
+def _start(recipe: Recipe) -> str:
+    start = recipe.start
+    if start is None:
+        is_pretrained = isinstance(recipe.model, PretrainedRecipe)
+        return "the pretrained network" if is_pretrained else "fresh weights"
+    layers = "" if start.layers is None else f", layers {', '.join(map(str, start.layers))}"
+    return f"`{start.recipe}`{layers}"

@@ -259,6 +259,8 @@ class Recipe:
             for key in keys if settings[section] is not None else ():
                 if not settings[section][key]:
                     del settings[section][key]
+        if isinstance(self.model, PretrainedRecipe) and self.model.head == "classifier":
+            del settings["model"]["head"]
         settings["objective"] = {"name": objective_name(self.objective), **self.objective.to_json()}
         settings["bias_model"] = None if self.bias_model is None else self.bias_model.to_json()
         if not self.selection.measures:
