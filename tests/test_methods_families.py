@@ -168,6 +168,18 @@ def test_groups_are_asked_for_where_the_task_does_not_know_them(tmp_path: Path) 
         prepare(recipe, 0, {})
 
 
+def test_items_of_unknown_groups_are_not_balanced_with_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "added.tsv"
+    path.write_text("premise\thypothesis\tlabel\nthe doctor\tthe doctor\tentailment\n")
+    added = [*TEXT, f"data.augment={{path: {path}, share: 0.005}}"]
+    with pytest.raises(RecipeError, match="leave these out"):
+        prepare(load_recipe(RECIPES / "teacher-balanced-sampling.yaml", added), 0, {})
+    twins = [*TEXT, "data.counterfactuals=0.5"]
+    recipe = load_recipe(RECIPES / "teacher-balanced-sampling.yaml", twins)
+    signals = prepare(recipe, 0, {}).materials.signals
+    assert signals.groups is not None and len(signals.groups) == 180
+
+
 def test_every_method_has_a_teacher_and_the_first_six_a_student_of_each_kind() -> None:
     recipes = list_recipes(RECIPES)
     methods = {name.removeprefix("teacher-") for name in recipes if name.startswith("teacher-")}

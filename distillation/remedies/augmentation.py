@@ -25,9 +25,7 @@ from behavior.inputs import TextInput
 from behavior.nli import read_nli
 from behavior.rows import file_digest
 from distillation.checks import require
-
-GROUP = "augmentation"
-"""Group of every added item."""
+from distillation.groups import AUGMENTATION
 
 _COLUMNS = 12
 _PREMISE, _HYPOTHESIS, _LABEL = 8, 9, 11
@@ -97,9 +95,9 @@ def read_augmentation(
             f"{recipe.path} holds {len(kept):,} rows with labels of the student. Lower the share "
             f"to at most {len(kept) / n_drawn:.4f}."
         )
-    rng: Random = generator(GROUP, 0, seed)
+    rng: Random = generator(AUGMENTATION, 0, seed)
     examples = tuple(
-        Example(f"{file.name}-{i}", text, label, group=GROUP)
+        Example(f"{file.name}-{i}", text, label, group=AUGMENTATION)
         for i, (file, (text, label)) in enumerate(shuffled(kept, rng)[:wanted])
     )
     record: dict[str, object] = {

@@ -10,6 +10,7 @@ from behavior.draws import generator, pick
 from behavior.errors import RecipeError
 from behavior.examples import Cell, Example, Quad, Task
 from behavior.inputs import ImageInput
+from distillation.groups import OTHER_COLOURS
 
 TWIN: dict[str, Cell] = {"A": "C", "C": "A", "N": "L", "L": "N"}
 """The cell with the other core and the same shortcut."""
@@ -78,5 +79,5 @@ def _recoloured(task: Task[Any], i: int, example: Example[Any], seed: int) -> Ex
     order = pick(_ORDERS, generator("recolour", i, seed))
     pixels = np.ascontiguousarray(image.pixels()[..., list(order)])
     return Example(
-        f"{example.id}.recoloured", ImageInput(pixels), example.label, group="recoloured"
+        f"{example.id}.recoloured", ImageInput(pixels), example.label, group=OTHER_COLOURS
     )
