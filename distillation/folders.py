@@ -6,7 +6,6 @@ never continued for another one, and one training at a time works there.
 """
 
 import contextlib
-import hashlib
 import json
 import shutil
 from collections.abc import Generator, Mapping
@@ -15,6 +14,7 @@ from typing import cast
 
 from behavior.errors import RecipeError, ResultError
 from behavior.locking import locked
+from behavior.rows import file_digest
 from distillation.recipe import Recipe
 
 RECORD = "training.json"
@@ -23,6 +23,8 @@ FINISHED = "finished"
 CHECKPOINTS = "checkpoints"
 LOGITS = ".logits"
 _REQUEST = "request.json"
+_DIGESTS = {"files": "content of {}", "parent_settings": "config or tokenizer of {!r}"}
+"""Keys of a request that hold a digest by name, and what has changed if one differs."""
 
 
 def run_folder(runs: Path, recipe: str, seed: int) -> Path:
@@ -47,17 +49,16 @@ def find_parents(
     """Folders of the models a recipe needs, by recipe name: as given, or among the runs of `out`.
 
     Raises:
-        RecipeError: If one is not there, with the command that makes it.
+        RecipeError: If one is not there, with what makes it.
     """
     parents: dict[str, Path] = {}
+    runs = out.parent.parent
     for name in recipe.parents:
-        beside = run_folder(out.parent.parent, name, seed)
-        folder = given.get(name, beside)
+        folder = given.get(name, run_folder(runs, name, seed))
         if not (folder / WEIGHTS).is_file():
             raise RecipeError(
                 f"Recipe {recipe.name!r} needs a trained {name!r}, but {folder} holds no "
-                f"{WEIGHTS}. Run `python -m distillation.train recipes/{name}.yaml --seed {seed} "
-                f"--out {beside}` first, or give its folder with --teacher (or --start)."
+                f"{WEIGHTS}. {_how_to_train(name, seed, runs)}{_how_to_give(name, recipe)}."
             )
         parents[name] = folder
     return parents
@@ -65,7 +66,7 @@ def find_parents(
 
 def weights_digest(folder: Path) -> str:
     """SHA-256 of the weights file of a model folder."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    return file_digest(folder / WEIGHTS)
 
 
 def read_record(folder: Path) -> dict[str, object]:
@@ -126,7 +127,8 @@ def open_partial(out: Path, request: Mapping[str, object]) -> Path:
     """
     partial = partial_folder(out)
     left = _read(partial / _REQUEST)
-    changed = [] if left is None else _changed(request, left) + sorted(left.keys() - request)
+    changed = [] if left is None else _changed(request, left)
+    changed += sorted((left or {}).keys() - request.keys() - _DIGESTS.keys())
     if changed:
         raise ResultError(
             f"{partial} was left by an unfinished training with another {changed[0]}. "
@@ -172,10 +174,45 @@ def _read(path: Path) -> dict[str, object] | None:
         return None
 
 
+def _how_to_train(name: str, seed: int, runs: Path) -> str:
+    if "+" in name:
+        return (
+            f"It is a variant from a grid file: first run `python -m distillation.grid GRID.yaml "
+            f"--recipes {name} --seeds {seed} --runs {runs}` with the file that makes it"
+        )
+    return (
+        f"First run `python -m distillation.train FOLDER/{name}.yaml --seed {seed} --out "
+        f"{run_folder(runs, name, seed)}` with the folder of its recipe"
+    )
+
+
+def _how_to_give(name: str, recipe: Recipe) -> str:
+    if name == recipe.teacher:
+        return ", or give its folder with --teacher"
+    if recipe.start is not None and name == recipe.start.recipe:
+        return ", or give its folder with --start"
+    return "; it is looked for there alone"
+
+
 def _changed(request: Mapping[str, object], stored: Mapping[str, object]) -> list[str]:
+    """What differs, in words.
+
+    Of the digests by name only those that both sides have are compared: what an earlier record,
+    which has none of them, does not say cannot be compared, nor a file that is not here any more.
+    """
     asked = cast(dict[str, object], json.loads(json.dumps(request)))
-    pairs = {key: (value, stored.get(key)) for key, value in asked.items()}
-    return [key for key, (one, other) in pairs.items() if _undescribed(one) != _undescribed(other)]
+    pairs = {key: (value, stored.get(key)) for key, value in asked.items() if key not in _DIGESTS}
+    changed = [
+        key for key, (one, other) in pairs.items() if _undescribed(one) != _undescribed(other)
+    ]
+    for key, words in _DIGESTS.items():
+        ours, theirs = (cast(dict[str, str], each.get(key, {})) for each in (asked, stored))
+        changed += [
+            words.format(name)
+            for name, digest in ours.items()
+            if digest != theirs.get(name, digest)
+        ]
+    return changed
 
 
 def _undescribed(value: object) -> object:

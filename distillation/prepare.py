@@ -74,10 +74,11 @@ def prepare(
     _check_words(recipe, classifier, inputs, len(drawn))
     if recipe.start is not None and (recipe.start.layers or recipe.start.select):
         estimate_norms(classifier, inputs)
+    n_steps = recipe.optimization.steps
     materials = Materials(
-        classifier, inputs, signals, tuple(examples), task, parents, seed, recipe.teachers
+        classifier, inputs, signals, tuple(examples), task, parents, seed, recipe.teachers, n_steps
     )
-    visits = recipe.optimization.steps * recipe.optimization.batch_size
+    visits = n_steps * recipe.optimization.batch_size
     weights = recipe.objective.sampling_weights(materials)
     order = draw_order(len(examples), visits, torch.Generator().manual_seed(seed), weights)
     return Prepared(materials, order, added)
@@ -152,10 +153,9 @@ def _signals(
     teacher = bias = None
     if recipe.teachers and recipe.objective.asks_beforehand:
         answers = [
-            _teacher_logits(name, parents[name], inputs, classes, cache) for name in recipe.teachers
+            _teacher_logits(name, parents[name], inputs, classes, labels[:n_drawn], cache)
+            for name in recipe.teachers
         ]
-        for name, logits in zip(recipe.teachers, answers, strict=True):
-            check_answers(name, logits[:n_drawn], labels[:n_drawn])
         several = len(answers) > 1
         teacher = recipe.objective.combine_teachers(torch.stack(answers)) if several else answers[0]
     if recipe.bias_model is not None:
@@ -170,7 +170,8 @@ def _check_groups(recipe: Recipe, signals: Signals) -> None:
     if "groups" in recipe.objective.needs and signals.groups is None:
         raise RecipeError(
             f"Objective {objective_name(recipe.objective)!r} needs the group of each training "
-            f"item, but task {recipe.data.task!r} does not know it. Choose another objective."
+            f"item, but task {recipe.data.task!r} does not know it, or not of the items that "
+            "data.augment or data.recolour adds. Choose another objective, or leave these out."
         )
 
 
@@ -190,12 +191,19 @@ def _check_words(
 
 
 def _teacher_logits(
-    name: str, folder: Path, inputs: Sequence[Input], classes: Sequence[str], cache: Path | None
+    name: str,
+    folder: Path,
+    inputs: Sequence[Input],
+    classes: Sequence[str],
+    labels: Int[Tensor, " drawn"],
+    cache: Path | None,
 ) -> Tensor:
+    """Logits of the student's classes; the names of the teacher's are checked on drawn items."""
     teacher = Teacher.open(name, folder, classes)
 
     def ask() -> Tensor:
         return teacher.predict(teacher.encode(inputs))
 
     answers = ask() if cache is None else TeacherCache(cache).logits(folder, inputs, ask)
+    check_answers(name, answers[: len(labels)], labels, teacher.readout)
     return teacher.readout.task_logits(answers)

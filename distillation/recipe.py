@@ -178,7 +178,7 @@ class Recipe:
         teacher: Recipe of the model that is distilled, or of several, for objectives that need it.
         bias_model: What knows the shortcut, for objectives that need it.
         start: A model to start from; None starts from scratch.
-        selection: Which checkpoint is kept.
+        selection: Which checkpoint is kept; a closed form has one result and ignores it.
     """
 
     name: str
@@ -214,6 +214,9 @@ class Recipe:
                 f"optimization.steps is {self.optimization.steps}, but objective {label!r} "
                 "takes no steps. Set it to 1."
             )
+        if isinstance(self.objective, ClosedForm):
+            # It has one result; a rule laid over a whole grid says nothing about it.
+            object.__setattr__(self, "selection", SelectionRecipe())
         steps = self.optimization.steps
         if self.selection.measures and self.selection.every > steps:
             raise RecipeError(

@@ -30,6 +30,17 @@ _DESCRIBING = (
     "tokenizer.json",
     "tokenizer_config.json",
     "preprocessor_config.json",
+    # What follows came later and stays last: folders without it keep their digests.
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "sentencepiece.model",
+    "spm.model",
+    "tokenizer.model",
 )
 _WEIGHTS = "model*.safetensors"
 
@@ -76,8 +87,20 @@ def example_keys(inputs: Sequence[Input]) -> Int[Tensor, "item 2"]:
 
 def teacher_digest(folder: Path) -> str:
     """SHA-256 of a model folder: weights, config, tokenizer or image processor."""
+    return _digest_of_files([*sorted(folder.glob(_WEIGHTS)), *_describing(folder)])
+
+
+def settings_digest(folder: Path) -> str:
+    """SHA-256 of what a model folder holds beside weights: config, tokenizer, image processor."""
+    return _digest_of_files(_describing(folder))
+
+
+def _describing(folder: Path) -> list[Path]:
+    return [folder / name for name in _DESCRIBING]
+
+
+def _digest_of_files(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    files = [*sorted(folder.glob(_WEIGHTS)), *(folder / name for name in _DESCRIBING)]
     for file in files:
         if file.is_file():
             digest.update(f"{file.name}\0".encode())

@@ -3,14 +3,16 @@
 They are never trained: they run in evaluation mode, and what they answer has no gradients.
 Classes are matched by name, whatever their order. What cannot be matched is refused: classes
 without names, a tokenizer that does not know the words, or whose numbers the network's embeddings
-do not hold, and answers that are right only under other names of the classes.
+do not hold, and answers that are right more often under other names of the classes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
@@ -27,8 +29,16 @@ from distillation.models import load_classifier
 MOST_UNKNOWN = 0.5
 """Share of unknown tokens from which on a teacher's vocabulary is taken for another one."""
 
-_RIGHT_OTHERWISE = 0.8
-"""Accuracy under other names of the classes from which on the names are taken for wrong."""
+N_ASKED = 512
+"""Items that tell whether a teacher that runs beside the student has the right names."""
+
+_GAIN = 0.1
+"""How much more often a teacher has to be right under other names for its own to be wrong."""
+
+_CHANCE = 1e-2
+"""Bound of the probability of a gain by chance from which down it is none."""
+
+_LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,25 +99,52 @@ class Teacher:
 
 
 def check_answers(
-    name: str, logits: Float[Tensor, "item n_classes"], labels: Int[Tensor, " item"]
+    name: str,
+    logits: Float[Tensor, "item n_teacher_classes"],
+    labels: Int[Tensor, " item"],
+    readout: Readout,
 ) -> None:
-    """Refuse a teacher whose answers are right only if its classes are named otherwise.
+    """Refuse a teacher whose answers are right more often if its classes are named otherwise.
+
+    One half of the items says how its classes are best named, and the other half whether that is
+    better: by a tenth or more, and by more than changes for better and worse would add up to by
+    chance (Hoeffding's inequality). Accuracies are means over labels, or a teacher with one answer
+    would gain by the name of the commonest. Under the other names it has to be nearer to always
+    right than to guessing, over labels and over items: an untrained network gives its answers to
+    some colours or words, which go with labels, and so may gain by other names without having any.
+
+    Args:
+        name: Its recipe, for the message.
+        logits: Of its own classes.
+        labels: Labels of the student, as the readout counts them.
+        readout: Which of its classes each label means.
 
     Raises:
-        RecipeError: If it is right less often than chance, but under other names nearly always.
+        RecipeError: If the names of its classes are wrong.
     """
-    n_classes = logits.shape[1]
-    counts = torch.zeros(n_classes, n_classes, dtype=torch.long)
-    answers = logits.argmax(-1)
-    counts.index_put_((answers, labels), torch.ones_like(labels), accumulate=True)
-    rows, columns = linear_sum_assignment(-counts.numpy())
-    right = counts.diagonal().sum().item() / len(labels)
-    best = counts[torch.from_numpy(rows), torch.from_numpy(columns)].sum().item() / len(labels)
-    if right < 1 / n_classes and best >= _RIGHT_OTHERWISE:
-        raise RecipeError(
-            f"Teacher {name!r} is right on {right:.0%} of the training items, but on {best:.0%} if "
-            "its classes are named in another order. Mend id2label in its config.json."
-        )
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    chosen, judged = order[::2], order[1::2]
+    named = _best_names(logits[chosen].argmax(-1), labels[chosen], readout)
+    truth = labels[judged]
+    n_labels = len(truth.unique())
+    if n_labels < 2:
+        return
+    before, after = (
+        (readout.task_logits(x).argmax(-1) == truth).double()
+        for x in (logits[judged], logits[judged][:, named])
+    )
+    weights = _weigh_labels_equally(truth)
+    right, best = float(before @ weights), float(after @ weights)
+    changes = weights[before != after]
+    by_chance = math.sqrt(-2 * math.log(_CHANCE) * float(changes @ changes))
+    half_way = (1 + 1 / n_labels) / 2
+    if best - right < max(_GAIN, by_chance) or min(best, float(after.mean())) < half_way:
+        return
+    raise RecipeError(
+        f"Teacher {name!r} is right on {right:.0%} of the training items (mean over labels), but "
+        f"on {best:.0%} if its classes are named otherwise: {_say_names(readout.classes, named)}. "
+        "Mend id2label in its config.json."
+    )
 
 
 def require_same_tokens(
@@ -167,6 +204,34 @@ def _check_tokens(name: str, classifier: Classifier) -> None:
             f"The tokenizer of teacher {name!r} has {last + 1} tokens, but its embedding {n_rows} "
             "rows. They do not belong together; save the model with its own tokenizer."
         )
+
+
+def _best_names(
+    answers: Int[Tensor, " item"], labels: Int[Tensor, " item"], readout: Readout
+) -> list[int]:
+    """[class] position of the class that would best have this one's name; ties change nothing."""
+    n = len(readout.classes)
+    counts = torch.zeros(n, n, dtype=torch.long)
+    for label, members in enumerate(readout.members):
+        counts[list(members)] = torch.bincount(answers[labels == label], minlength=n)
+    _, best = linear_sum_assignment(counts.numpy() * (n + 1) + np.eye(n), maximize=True)
+    return best.tolist()
+
+
+def _weigh_labels_equally(labels: Int[Tensor, " item"]) -> Float[Tensor, " item"]:
+    """[item] weights that sum to 1, and to the same for each label."""
+    _, place, counts = labels.unique(return_inverse=True, return_counts=True)
+    return (1 / (counts.double() * len(counts)))[place]
+
+
+def _say_names(classes: Sequence[str], named: Sequence[int]) -> str:
+    meant = sorted((i, name) for name, i in zip(classes, named, strict=True) if classes[i] != name)
+    listed = [
+        f"{classes[i]!r} {'to be' if k else 'seems to be'} {name!r}"
+        for k, (i, name) in enumerate(meant)
+    ]
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return ", ".join(listed[:_LISTED]) + more
 
 
 def _same_tokens(mine: Tensor, other: Tensor, ours: Preprocessor, theirs: Preprocessor) -> bool:

@@ -35,11 +35,13 @@ from distillation.folders import (
     open_partial,
     weights_digest,
 )
+from distillation.named_files import file_digests
 from distillation.objectives import ClosedForm, SteppedObjective
 from distillation.options import RunOptions, is_first_process, n_processes
 from distillation.prepare import Prepared, prepare
 from distillation.recipe import Recipe
 from distillation.record import write_finished_folder
+from distillation.teacher_cache import settings_digest
 from distillation.trainer import ObjectiveTrainer, Progress, training_arguments
 
 
@@ -101,11 +103,19 @@ def train(
 
 
 def training_request(recipe: Recipe, seed: int, folders: Mapping[str, Path]) -> dict[str, object]:
-    """What must be the same for an interrupted training to go on."""
+    """What must be the same for an interrupted training to go on, or a finished one to stand.
+
+    Besides recipe, seed and weights of the parents these are the contents of the files that the
+    recipe names, and what the parents have beside weights, such as the names of their classes.
+    """
+    files = file_digests(recipe)
+    settings = {name: settings_digest(folder) for name, folder in folders.items()}
     return {
         "recipe": recipe.to_json(),
         "seed": seed,
         "parents": {name: weights_digest(folder) for name, folder in folders.items()},
+        **({"parent_settings": settings} if settings else {}),
+        **({"files": files} if files else {}),
     }
 
 

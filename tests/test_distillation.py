@@ -2,16 +2,20 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from behavior.errors import RecipeError
 from behavior.examples import TextInput
+from behavior.readout import Readout, read_labels
 from distillation.classifier import Classifier
 from distillation.data import encode
 from distillation.families import ResNetRecipe
@@ -23,7 +27,12 @@ from distillation.objectives.objective import SteppedObjective
 from distillation.prepare import Prepared, prepare
 from distillation.recipe import Recipe
 from distillation.recipe_files import load_recipe
-from distillation.teacher_cache import TeacherCache, example_keys, teacher_digest
+from distillation.teacher_cache import (
+    TeacherCache,
+    example_keys,
+    settings_digest,
+    teacher_digest,
+)
 from distillation.teachers import Teacher, check_answers, require_same_tokens
 from distillation.train import main
 from distillation.training import train
@@ -134,8 +143,9 @@ def test_batch_norms_of_a_teacher_are_untouched_and_it_gets_no_gradient(tmp_path
     before = {name: value.clone() for name, value in teacher.classifier.model.state_dict().items()}
     batch = {"pixel_values": torch.randn(6, 3, 16, 16)}
     for _ in range(3):
-        answers = teacher.logits(batch)
-    assert not answers.requires_grad and not teacher.classifier.model.training
+        given = teacher.logits(batch)
+        assert not given.requires_grad
+    assert not teacher.classifier.model.training
     after = teacher.classifier.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(weight.grad is None for weight in teacher.classifier.model.parameters())
@@ -182,13 +192,89 @@ def test_classes_without_names_or_with_others_are_refused(teacher: Path, tmp_pat
         prepare(tiny("student"), 0, {"teacher": nameless})
 
 
+def answers(
+    n_classes: int, accuracy: float, n: int = 400, named: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor, Readout]:
+    """Of a teacher that is right this often, but whose classes are perhaps named otherwise."""
+    rng = torch.Generator().manual_seed(n_classes)
+    labels = torch.randint(n_classes, (n,), generator=rng)
+    wrong = (labels + torch.randint(1, n_classes, (n,), generator=rng)) % n_classes
+    given = torch.where(torch.rand(n, generator=rng) < accuracy, labels, wrong)
+    logits = F.one_hot(given, n_classes).float()
+    names = tuple("abcdefghij"[:n_classes])
+    return logits if named is None else logits[:, list(named)], labels, read_labels(names, names)
+
+
 def test_names_that_belong_to_other_classes_are_found_by_the_answers() -> None:
     labels = torch.arange(30) % 3
-    right = torch.eye(3)[labels]
-    check_answers("t", right, labels)
-    check_answers("t", torch.zeros(30, 3), labels)
+    right, readout = torch.eye(3)[labels], read_labels(("a", "b", "c"), ("a", "b", "c"))
+    check_answers("t", right, labels, readout)
+    check_answers("t", torch.zeros(30, 3), labels, readout)
     with pytest.raises(RecipeError, match=r"right on 0% .* but on 100% if its classes"):
-        check_answers("t", right[:, [1, 2, 0]], labels)
+        check_answers("t", right[:, [1, 2, 0]], labels, readout)
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "accuracy", "named", "message"),
+    [
+        (2, 0.79, (1, 0), "'a' seems to be 'b', 'b' to be 'a'"),
+        (3, 0.85, (1, 0, 2), "'a' seems to be 'b', 'b' to be 'a'"),
+        (3, 0.75, (1, 2, 0), "'a' seems to be 'b', 'b' to be 'c', 'c' to be 'a'"),
+        (10, 0.98, (0, 1, 2, 3, 4, 5, 6, 9, 8, 7), "'h' seems to be 'j', 'j' to be 'h'"),
+        (10, 0.9, (9, *range(9)), "'d' to be 'c', 'e' to be 'd' and 5 more"),
+    ],
+)
+def test_a_teacher_is_refused_for_a_few_wrong_names_too(
+    n_classes: int, accuracy: float, named: tuple[int, ...], message: str
+) -> None:
+    check_answers("t", *answers(n_classes, accuracy))
+    with pytest.raises(RecipeError, match=r"Mend id2label in its config\.json\.$") as caught:
+        check_answers("t", *answers(n_classes, accuracy, named=named))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_names_of_a_three_way_teacher_are_judged_by_two_way_labels() -> None:
+    """Entailment and neutral have changed names; contradiction is right either way."""
+    truth = torch.arange(300) % 3
+    classes, labels = ("entailment", "neutral", "contradiction"), ("non-entailment", "entailment")
+    readout, two_way = read_labels(classes, labels), (truth == 0).long()
+    logits = 5 * torch.eye(3)[truth]
+    check_answers("t", logits, two_way, readout)
+    with pytest.raises(RecipeError, match="'entailment' seems to be 'neutral', 'neutral' to be 'e"):
+        check_answers("t", logits[:, [1, 0, 2]], two_way, readout)
+
+
+def test_a_teacher_that_knows_nothing_is_not_refused() -> None:
+    """Neither for answers drawn at random, nor for one answer where labels are unequal."""
+    for seed in range(150):
+        rng = torch.Generator().manual_seed(seed)
+        for n_classes in (2, 3, 10):
+            names = "abcdefghij"[:n_classes]
+            share = torch.rand(n_classes, generator=rng) ** 3
+            labels = torch.multinomial(share, 300, replacement=True, generator=rng)
+            logits = torch.randn(300, n_classes, generator=rng) - 3 * share
+            check_answers("t", logits, labels, read_labels(names, names))
+    labels = (torch.arange(300) % 10 == 0).long()
+    check_answers("t", torch.eye(2)[torch.ones(300).long()], labels, read_labels("ab", "ab"))
+
+
+def test_answers_that_follow_colours_are_no_wrong_names() -> None:
+    """An untrained network may give one answer to some colours, and colours go with labels."""
+    labels = torch.arange(500) % 10
+    given = torch.tensor([3, 3, 5, 5, 3, 9, 9, 9, 5, 3])[labels]
+    names = "abcdefghij"
+    check_answers("t", torch.eye(10)[given], labels, read_labels(names, names))
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_wrong_names_are_found_whenever_the_teacher_is_asked(tmp_path: Path, online: bool) -> None:
+    good, exchanged = RECIPES.parent / "checkpoints" / "teacher", tmp_path / "exchanged"
+    shutil.copytree(good, exchanged)
+    rewrite_config(exchanged, id2label={"0": "entailment", "1": "non-entailment"})
+    recipe = tiny("student", f"objective.online={str(online).lower()}", "data.n=120")
+    loss_and_gradients(prepare(recipe, 0, {"teacher": good}), recipe)
+    with pytest.raises(RecipeError, match=r"'teacher' is right on \d%.*Mend id2label"):
+        loss_and_gradients(prepare(recipe, 0, {"teacher": exchanged}), recipe)
 
 
 def test_a_vocabulary_that_is_another_one_is_refused(teacher: Path) -> None:
@@ -248,6 +334,29 @@ def test_stored_logits_are_read_again_and_only_for_the_same_teacher_and_data(
     rewrite_config(changed, id2label={"0": "entailment", "1": "non-entailment"})
     cache.logits(changed, inputs, compute)
     assert len(asked) == 4 and len(list((tmp_path / "cache").iterdir())) == 4
+
+
+def test_a_digest_holds_slow_tokenizers_too_and_is_unchanged_without_them(tmp_path: Path) -> None:
+    described = (
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "preprocessor_config.json",
+    )
+    by_hand = sha256()
+    for name in ("model.safetensors", *described):
+        (tmp_path / name).write_text(f"content of {name}")
+        by_hand.update(f"{name}\0".encode() + sha256(f"content of {name}".encode()).digest())
+    assert teacher_digest(tmp_path) == by_hand.hexdigest()
+    settings = [settings_digest(tmp_path)]
+    (tmp_path / "model.safetensors").write_text("other weights")
+    assert settings_digest(tmp_path) == settings[0]
+    for name in ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model"):
+        before = teacher_digest(tmp_path)
+        (tmp_path / name).write_text(name)
+        settings.append(settings_digest(tmp_path))
+        assert teacher_digest(tmp_path) != before
+    assert len(set(settings)) == 6
 
 
 def test_a_broken_or_foreign_cache_file_is_replaced(teacher: Path, tmp_path: Path) -> None:

@@ -218,6 +218,7 @@ def test_layers_are_spread_evenly_with_the_last_on_the_last() -> None:
         ),
         (HiddenTerm(1.0, layers=(0,)), BERT, "layers .0., but the student has 2 layers"),
         (HiddenTerm(1.0, layers=(0, 2)), BERT, "the teacher 2. Name one existing layer"),
+        (HiddenTerm(1.0, layers=(0, -1)), BERT, "the teacher's layers .0, -1., but"),
         (AttentionTerm(1.0, heads="each"), replace(BERT, n_heads=4), "has 2 heads, the teacher 4"),
         (RelationsTerm(1.0, relation_heads=3), BERT, "which relation_heads = 3 does not divide"),
         (RelationsTerm(1.0, relation_heads=2, layer=5), BERT, "layer is 5, but the teacher has 2"),

@@ -144,6 +144,19 @@ def test_variants_have_their_own_names_and_unchanged_ones_that_of_the_recipe(
     assert found["student+w32"].teacher == "teacher"
 
 
+def test_a_rule_of_selection_for_a_whole_grid_leaves_closed_forms_as_they_are(
+    tmp_path: Path,
+) -> None:
+    ruled = {"selection.rule": "worst-group"}
+    blocks = [{"recipes": ["teacher-dfr", "teacher-plain"]}]
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump({"folder": str(RECIPES), "set": ruled, "runs": blocks}))
+    found = {run.recipe.name: run.recipe for run in load_grid(path)}
+    assert found["teacher-dfr"] == load_recipe(RECIPES / "teacher-dfr.yaml")
+    assert "selection" not in found["teacher-dfr"].to_json()
+    assert found["teacher-plain"].selection.rule == "worst-group"
+
+
 def test_a_variant_may_be_taught_by_another_variant(tmp_path: Path) -> None:
     wide = {"recipes": ["teacher"], "variants": {"width": {"w32": {"model.d_model": 32}}}}
     taught = {"recipes": ["student"], "variants": {"by": {"w32": {"teacher": "teacher+w32"}}}}

@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -35,7 +37,10 @@ from distillation.objectives.refitted_head import RefittedHead
 from distillation.objectives.reweighting import Reweighting
 from distillation.objectives.selective_mixup import SelectiveMixup, partners_of_groups
 from distillation.objectives.self_debiasing import SelfDebiasing, SelfDebiasingCriterion
+from distillation.prepare import prepare
+from distillation.recipe_files import load_recipe
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 LABELS = torch.tensor([0, 1])
 LOGITS = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])
 """Probabilities 1/2, 1/2 and 1/4, 3/4: cross-entropies log 2 and log 4/3."""
@@ -194,6 +199,18 @@ def test_self_debiasing_trusts_the_bias_model_less_from_step_to_step(
         thetas.append(criterion.theta)
         loss_of(criterion, materials, torch.arange(4))
     assert thetas == pytest.approx([1, 0.875, 0.75, 0.625, 0.5, 0.5])
+
+
+def test_annealing_lasts_as_long_as_the_training_unless_it_is_said(materials: Materials) -> None:
+    for objective, lasting in ((SelfDebiasing(), 3000), (SelfDebiasing(anneal_steps=4), 4)):
+        criterion = objective.criterion(replace(materials, n_steps=3000))
+        assert isinstance(criterion, SelfDebiasingCriterion)
+        criterion.steps += lasting
+        assert criterion.theta == pytest.approx(0.8)
+        criterion.steps -= 1
+        assert criterion.theta > 0.8
+    recipe = load_recipe(RECIPES / "student-plain.yaml", ["data.n=50", "optimization.steps=7"])
+    assert prepare(recipe, 0, {}).materials.n_steps == 7
 
 
 @pytest.mark.parametrize("kind", ["reweighting", "product-of-experts"])
@@ -394,8 +411,21 @@ def test_a_balanced_subsample_has_as_many_of_each_group_as_the_smallest() -> Non
     chosen = balanced_subsample(groups, np.random.default_rng(0))
     assert np.bincount(groups[chosen]).tolist() == [3, 3, 3]
     assert len(set(chosen.tolist())) == 9
-    with pytest.raises(DataError, match=r"has 1 item. Raise objective.n_held_out"):
+    with pytest.raises(DataError, match=r"has 1 item\.$"):
         balanced_subsample(np.array([0, 0, 1]), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("kind", [DFR, RefittedHead])
+def test_where_more_held_out_items_come_from_depends_on_which_they_are(kind: type[DFR]) -> None:
+    sources: tuple[tuple[Literal["validation", "train"], str], ...] = (
+        ("validation", r"has 1 item\. Raise objective\.n_held_out\.$"),
+        ("train", r"has 1 item\. Take more items \(data\.n\), or set .*held_out to validation\.$"),
+    )
+    x = np.random.default_rng(0).standard_normal((41, 2))
+    labels = np.array([0] * 40 + [1])
+    for held_out, advice in sources:
+        with pytest.raises(DataError, match=advice):
+            kind(held_out=held_out).fit_head(x, labels, labels, True, seed=0)
 
 
 def test_features_are_what_the_last_layer_turns_into_logits(materials: Materials) -> None:

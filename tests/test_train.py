@@ -1,12 +1,15 @@
 """Training: resuming changes nothing, folders are whole, seeds decide what they should."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +22,14 @@ from behavior.examples import TextInput
 from behavior.tasks import load_task
 from distillation.bias_models import FITTED, overlap_features
 from distillation.data import draw_order, encode
-from distillation.folders import last_checkpoint
+from distillation.families import PretrainedRecipe
+from distillation.folders import (
+    find_parents,
+    last_checkpoint,
+    open_partial,
+    partial_folder,
+    write_json,
+)
 from distillation.grid import train_grid
 from distillation.models import build_classifier, load_classifier, word_tokenizer
 from distillation.objectives import Signals
@@ -27,9 +37,9 @@ from distillation.objectives.resampling import Resampling
 from distillation.prepare import Prepared, prepare
 from distillation.recipe import BiasModelRecipe, DataRecipe, Recipe, StartRecipe
 from distillation.recipe_files import list_recipes, load_recipe
-from distillation.remedies import copy_weights, counterfactual_twins
+from distillation.remedies import AugmentRecipe, copy_weights, counterfactual_twins
 from distillation.train import main
-from distillation.training import train
+from distillation.training import file_digests, train, training_request
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = [
@@ -321,6 +331,135 @@ def test_a_file_of_labelled_text_is_trained_on_with_an_overlap_regression(
     out = train(recipe, 0, tmp_path / "out")
     record = json.loads((out / "training.json").read_text())
     assert record["data"]["n"] == 20 and record["validation_accuracy"] == {}
+
+
+def of_file(path: Path, **changes: Any) -> Recipe:
+    """A recipe whose items come from a file."""
+    data = DataRecipe("nli", options={"path": str(path), "two_way": True})
+    return replace(tiny("student-plain"), data=data, **changes)
+
+
+def test_a_run_on_a_file_stands_only_for_what_the_file_held(nli_file: Path, tmp_path: Path) -> None:
+    recipe, out = of_file(nli_file), tmp_path / "out"
+    train(recipe, 0, out)
+    record = json.loads((out / "training.json").read_text())
+    assert record["files"] == {str(nli_file): sha256(nli_file.read_bytes()).hexdigest()}
+    assert train(recipe, 0, out) == out
+    whole = nli_file.read_text()
+    nli_file.write_text(whole + whole.splitlines()[0] + "\n")
+    with pytest.raises(ResultError, match=rf"another content of {re.escape(str(nli_file))}\. "):
+        train(recipe, 0, out)
+    # A record of an earlier version, and a file that is gone, cannot be compared.
+    write_json(out / "training.json", {**record, "files": {}})
+    assert train(recipe, 0, out) == out
+    write_json(out / "training.json", {key: x for key, x in record.items() if key != "files"})
+    assert train(recipe, 0, out) == out
+    write_json(out / "training.json", record)
+    nli_file.unlink()
+    assert train(recipe, 0, out) == out
+
+
+def test_every_file_that_a_recipe_names_is_part_of_what_it_is(
+    nli_file: Path, tmp_path: Path
+) -> None:
+    folder, network = tmp_path / "added", tmp_path / "network"
+    for path in (folder, network):
+        path.mkdir()
+    parts = [{"task": "nli", "path": str(nli_file)}, {"task": "hans", "path": "not/here.tsv"}]
+    augment = AugmentRecipe(str(folder), 0.1, "inv_*.tsv")
+    recipe = replace(
+        tiny("student-debiased"),
+        data=DataRecipe("mixture", options={"parts": parts}, augment=augment),
+        bias_model=BiasModelRecipe("file", path=str(tmp_path / "bias.csv")),
+        model=PretrainedRecipe("pretrained", str(network), ("a", "b")),
+    )
+    files = [
+        nli_file,
+        folder / "inv_1.tsv",
+        tmp_path / "bias.csv",
+        network / "model.safetensors",
+        network / "vocab.txt",
+    ]
+    seen = [json.dumps(file_digests(recipe))]
+    for file in files:
+        file.write_text(f"another {file.name}")
+        seen.append(json.dumps(file_digests(recipe)))
+    assert len(set(seen)) == len(files) + 1
+    named = [str(folder), str(tmp_path / "bias.csv"), str(nli_file), str(network)]
+    assert list(file_digests(recipe)) == named
+    for other in (folder / "notes.txt", folder / ".inv_2.tsv", network / "README.md"):
+        other.write_text("of no account")
+    assert json.dumps(file_digests(recipe)) == seen[-1]
+    assert "files" not in training_request(tiny("teacher"), 0, {})
+
+
+def test_a_teacher_whose_classes_were_renamed_is_another_parent(runs: Path, tmp_path: Path) -> None:
+    for name in ("teacher", "student"):
+        shutil.copytree(runs / name, tmp_path / name)
+    student, config = tmp_path / "student" / "seed-0", tmp_path / "teacher/seed-0/config.json"
+    assert train(tiny("student"), 0, student) == student
+    mended = {"0": "entailment", "1": "non-entailment"}
+    config.write_text(json.dumps({**json.loads(config.read_text()), "id2label": mended}))
+    with pytest.raises(ResultError, match="another config or tokenizer of 'teacher'"):
+        train(tiny("student"), 0, student)
+    record = json.loads((student / "training.json").read_text())
+    assert set(record.pop("parent_settings")) == {"teacher"}
+    write_json(student / "training.json", record)
+    assert train(tiny("student"), 0, student) == student
+
+
+def test_what_is_left_of_a_training_is_continued_only_with_the_same_files(tmp_path: Path) -> None:
+    earlier = {"recipe": {"name": "r"}, "seed": 0, "parents": {"t": "w"}}
+    now = {**earlier, "parent_settings": {"t": "c"}, "files": {"a.tsv": "1"}}
+    for left in (earlier, now):
+        out = tmp_path / str(len(left))
+        assert open_partial(out, left) == open_partial(out, now) == partial_folder(out)
+    for key, other, said in (
+        ("files", {"a.tsv": "2"}, "content of a.tsv"),
+        ("parent_settings", {"t": "d"}, "config or tokenizer of 't'"),
+        ("precision", "bf16", "precision"),
+    ):
+        with pytest.raises(ResultError, match=f"training with another {said}"):
+            open_partial(tmp_path / "5", {**now, key: other})
+    # Neither does one that was begun in another precision go on in full.
+    open_partial(tmp_path / "half", {**now, "precision": "bf16"})
+    with pytest.raises(ResultError, match="training with another precision"):
+        open_partial(tmp_path / "half", now)
+
+
+def test_a_closed_form_ignores_a_rule_of_selection(runs: Path, tmp_path: Path) -> None:
+    settings = ["objective.held_out=train", "objective.n_subsamples=2", "objective.strengths=[0.1]"]
+    ruled = ["selection.rule=worst-group", "selection.every=1"]
+    path, short = RECIPES / "teacher-dfr.yaml", [*TINY, *settings, "optimization.steps=1"]
+    short += ["start.recipe=teacher", "data.options.rho=0.7"]
+    recipe, plain = load_recipe(path, [*short, *ruled]), load_recipe(path, short)
+    parents = {"teacher": runs / "teacher" / "seed-0"}
+    out = train(recipe, 0, tmp_path / "dfr", parents=parents)
+    record = json.loads((out / "training.json").read_text())
+    assert "selected" not in record and "selection" not in record["recipe"]
+    assert training_request(recipe, 0, parents) == training_request(plain, 0, parents)
+    assert train(plain, 0, out, parents=parents) == out
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said", "unsaid"),
+    [
+        ("student", (), r"FOLDER/teacher\.yaml --seed 0 .* with --teacher\.", "--start"),
+        ("student", ("teacher=teacher+w32",), r"--recipes teacher\+w32 .*--teacher\.", "FOLDER"),
+        ("student-teacher-init", (), r"FOLDER/teacher\.yaml .*or give its folder with", "alone"),
+        ("student", ("teacher=[a, b]",), r"FOLDER/a\.yaml .*looked for there alone\.", "--teacher"),
+        ("teacher-self-debiasing", (), r"FOLDER/shallow\.yaml .*there alone\.", "--start"),
+        ("teacher-dfr", (), r"FOLDER/teacher-plain\.yaml .* with --start\.", "--teacher"),
+    ],
+)
+def test_a_missing_model_comes_with_what_makes_it(
+    tmp_path: Path, name: str, settings: tuple[str, ...], said: str, unsaid: str
+) -> None:
+    recipe = load_recipe(RECIPES / f"{name}.yaml", settings)
+    with pytest.raises(RecipeError, match=said) as caught:
+        find_parents(recipe, 0, tmp_path / name / "seed-0", {})
+    text = str(caught.value)
+    assert unsaid not in text and "\n" not in text and str(tmp_path) in text
 
 
 def test_a_task_without_quads_has_no_twins(nli_file: Path) -> None:

@@ -86,7 +86,25 @@ class DFR(ClosedForm):
     def fit_head(
         self, features: Features, labels: Labels, groups: Labels, intercept: bool, seed: int
     ) -> Head:
-        """The averaged head, for features as they are."""
+        """The averaged head, for features as they are.
+
+        Raises:
+            DataError: If there are too few items of a group or class, with where to get more.
+        """
+        try:
+            return self._averaged(features, labels, groups, intercept, seed)
+        except DataError as error:
+            raise DataError(f"{error} {self._how_to_get_more}") from None
+
+    @property
+    def _how_to_get_more(self) -> str:
+        if self.held_out == "train":
+            return "Take more items (data.n), or set objective.held_out to validation."
+        return "Raise objective.n_held_out."
+
+    def _averaged(
+        self, features: Features, labels: Labels, groups: Labels, intercept: bool, seed: int
+    ) -> Head:
         mean = features.mean(0) if intercept else np.zeros(features.shape[1])
         scale = features.std(0) + 1e-6
         standard = (features - mean) / scale
@@ -155,9 +173,7 @@ def balanced_subsample(groups: Labels, rng: np.random.Generator) -> Chosen:
     names, counts = np.unique(groups, return_counts=True)
     size = int(counts.min())
     if size < 2:
-        raise DataError(
-            f"A group of the held-out items has {size} item. Raise objective.n_held_out."
-        )
+        raise DataError(f"A group of the held-out items has {size} item.")
     chosen = [rng.permutation(np.flatnonzero(groups == name))[:size] for name in names]
     return np.concatenate(chosen)
 
@@ -168,10 +184,7 @@ def _fit(
     """The authors' solver for two classes, which knows no more; its last digits need no care."""
     n_classes = len(np.unique(labels))
     if len(np.unique(labels[items])) < n_classes:
-        raise DataError(
-            f"The {len(items)} items drawn lack a class of the held-out items. "
-            "Raise objective.n_held_out."
-        )
+        raise DataError(f"The {len(items)} items drawn lack a class of the held-out items.")
     two = n_classes == 2
     regression = LogisticRegression(
         C=strength,

@@ -74,6 +74,7 @@ class Materials:
         parents: Folder of each model that the recipe needs, by recipe.
         seed: Of the training.
         teachers: Recipe of each teacher.
+        n_steps: Updates of the training.
     """
 
     classifier: Classifier
@@ -84,6 +85,7 @@ class Materials:
     parents: Mapping[str, Path]
     seed: int
     teachers: tuple[str, ...] = ()
+    n_steps: int = 1
 
 
 class Criterion(nn.Module, ABC):

@@ -36,17 +36,19 @@ class SelfDebiasing(SteppedObjective):
     Attributes:
         loss: Which loss uses the bias model.
         last: theta after `anneal_steps` steps and from then on; it starts at 1.
-        anneal_steps: The paper's are one epoch of MNLI.
+        anneal_steps: None takes the updates of the training; the paper's are 12,272, one epoch of
+            MNLI.
     """
 
     loss: Literal["reweighting", "product-of-experts"] = "reweighting"
     last: float = 0.8
-    anneal_steps: int = 12_272
+    anneal_steps: int | None = None
     needs: ClassVar[frozenset[Need]] = frozenset({"bias_model"})
 
     def __post_init__(self) -> None:
         require(0 <= self.last <= 1, "last", "from 0 to 1", self.last)
-        require(self.anneal_steps >= 1, "anneal_steps", "at least 1", self.anneal_steps)
+        fine = self.anneal_steps is None or self.anneal_steps >= 1
+        require(fine, "anneal_steps", "at least 1", self.anneal_steps)
 
     def criterion(self, materials: Materials) -> Criterion:
         """The loss with its state, the number of steps."""
@@ -61,13 +63,14 @@ class SelfDebiasingCriterion(Criterion):
     def __init__(self, objective: SelfDebiasing, materials: Materials) -> None:
         super().__init__()
         self.objective = objective
+        self.anneal_steps = objective.anneal_steps or materials.n_steps
         self.logits = materials.classifier.logits
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     @property
     def theta(self) -> float:
         """The exponent at the present step."""
-        gone = min(1.0, self.steps.item() / self.objective.anneal_steps)
+        gone = min(1.0, self.steps.item() / self.anneal_steps)
         return 1 - gone * (1 - self.objective.last)
 
     def forward(self, model: nn.Module, inputs: Batch, signals: Signals) -> Float[Tensor, ""]:

@@ -111,7 +111,7 @@ def even_layers(n_ours: int, n_theirs: int) -> tuple[int, ...]:
 
 
 def _pairs(ours: Rows, theirs: Rows, layers: Sequence[int]) -> RowPairs:
-    absent = [layer for layer in layers if layer >= len(theirs)]
+    absent = [layer for layer in layers if not 0 <= layer < len(theirs)]
     if absent or len(layers) != len(ours):
         raise RecipeError(
             f"A term compares with the teacher's layers {list(layers)}, but the student has "
