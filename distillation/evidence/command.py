@@ -38,9 +38,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _gather(options: argparse.Namespace) -> int:
     folder, choice = _runs_folder(options), _choice(options)
-    folders = finished_folders(folder, choice)
     data = _data(options)
-    measured, unmeasured = measure_folders(folders, data, _write_line)
+    measured, unmeasured = measure_folders(finished_folders(folder, choice), data, _write_line)
     keys = [(one.run.recipe, one.run.seed) for one in measured]
     states = run_states(folder, keys, unmeasured, choice)
     runs = keep_retention(measured)
