@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import plotly.io
 import pytest
 from comparing import TWO_WAY, enter_copy, write_quads
 from modelmaking import make_bert
 from results import made_up_result
 
 from behavior.progress import Silent, choose_progress
-from circuits.compare import Comparison, heatmaps, pipeline, storage
+from circuits.compare import Comparison, heatmaps, pictures, pipeline, storage
 from circuits.compare.__main__ import main
 from circuits.compare.options import default_folder, read_options
 from circuits.report import main as report_main
@@ -276,18 +275,34 @@ def test_the_report_is_drawn_again_from_the_files_alone(
     assert "Report: out/report.html" in capsys.readouterr().out
 
 
-def test_without_a_chrome_one_line_says_what_to_install(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "note"),
+    [
+        (
+            "raise RuntimeError('Kaleido requires Google Chrome.\\n\\nEither ...')",
+            "install chromium",
+        ),
+        ("raise ValueError('no such\\nfigure')", "SVG (ValueError: no such figure)"),
+        ("import time; time.sleep(60)", "SVG (the browser did not answer)"),
+    ],
+)
+def test_heatmaps_that_cannot_be_drawn_are_one_line(
+    code: str, note: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise RuntimeError("Kaleido requires Google Chrome to be installed.\n\nEither ...")
-
     monkeypatch.undo()
-    monkeypatch.setattr(plotly.io, "write_images", refuse)
+    monkeypatch.setattr(pictures, "_DRAW", code)
+    monkeypatch.setattr(pictures, "SECONDS", 6.0)
+    monkeypatch.setattr(pictures, "SECONDS_A_PICTURE", 0.0)
     notes = Comparison(made_up_result(), {}).save(here / "out")
     assert len(notes) == 1
-    assert "apt-get install chromium" in notes[0]
+    assert note in notes[0] and "\n" not in notes[0]
     assert {path.suffix for path in (here / "out/heatmaps").iterdir()} == {".csv", ".html"}
+
+
+def test_a_full_disk_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    monkeypatch.setattr(pictures, "_DRAW", 'print(\'[28, "No space left on device", "a.png"]\')')
+    with pytest.raises(OSError, match=r"No space left on device: 'a\.png'"):
+        pictures.draw_pictures([], [])
 
 
 class Terminal(io.StringIO):

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
-import plotly.io
 
 from circuits.compare.config import Role
 from circuits.compare.figures.heads import heads_figure, node_rows
 from circuits.compare.page.scripts import PLOTLY, copy_plotly
+from circuits.compare.pictures import draw_pictures
 from circuits.compare.reading import Panel, pair, panels
 
 FOLDER = "heatmaps"
@@ -62,15 +62,7 @@ def _write_pictures(figures: Sequence[go.Figure], paths: Sequence[Path]) -> tupl
         for kind in FORMATS
         for figure, path in zip(figures, paths, strict=True)
     ]
-    try:
-        plotly.io.write_images(
-            [figure for figure, _ in files], [path for _, path in files], scale=2
-        )
-    except OSError:
-        raise
-    except Exception as error:
-        if "Chrome" in str(error):
-            return (NO_CHROME,)
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return (f"The heatmaps were not drawn as PNG and SVG ({reason}).",)
-    return ()
+    reason = draw_pictures([figure for figure, _ in files], [path for _, path in files])
+    if "Chrome" in reason:
+        return (NO_CHROME,)
+    return (f"The heatmaps were not drawn as PNG and SVG ({reason}).",) if reason else ()
